@@ -1,0 +1,123 @@
+//! A listener in one loop: takes connections until there are none, and rests when the system is short of something.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use crate::address::SocketAddress;
+use crate::net::listener::Listener;
+use crate::sys::{eventfd, socket};
+use crate::timer::TimerId;
+
+/// A listener and what one loop knows of it.
+pub(crate) struct Acceptor {
+    listener: Listener,
+    /// Which of the loop's handler factories makes its handlers.
+    pub(crate) factory: usize,
+    /// Other loops watch the socket too, so resting must leave new wake-ups to them.
+    pub(crate) shared: bool,
+    /// The kernel may have connections: no `EAGAIN` has come since it last said so.
+    pub(crate) ready: bool,
+    /// Has an entry in the loop's pending queue.
+    pub(crate) pending: bool,
+    /// Is in the poller. A shared listener is taken out while it rests.
+    pub(crate) registered: bool,
+    pub(crate) rest: Option<Rest>,
+    /// Since when descriptors or kernel memory have been short: no connection was accepted since.
+    pub(crate) short_since: Option<Instant>,
+}
+
+/// Why a listener takes no connections for now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rest {
+    /// The loop has as many connections as it may; the next close ends the rest.
+    Full,
+    /// Descriptors or kernel memory ran short; a timer tries again.
+    Shortage { retry: TimerId },
+}
+
+/// What accepting once brought.
+pub(crate) enum Accepted {
+    Connection(OwnedFd, SocketAddress),
+    /// Nobody waits.
+    Empty,
+    /// That client is gone already; the next one may be there.
+    Gone,
+    /// Descriptors or kernel memory are short.
+    Shortage(io::Error),
+    /// The listener itself failed.
+    Failed(io::Error),
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: Listener, factory: usize, shared: bool) -> Self {
+        Self {
+            listener,
+            factory,
+            shared,
+            ready: false,
+            pending: false,
+            registered: false,
+            rest: None,
+            short_since: None,
+        }
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    pub(crate) fn local_address(&self) -> &SocketAddress {
+        self.listener.local_address()
+    }
+
+    /// Takes the next connection.
+    pub(crate) fn accept(&mut self) -> Accepted {
+        let error = match socket::accept(self.as_fd()) {
+            Ok((fd, peer)) => {
+                self.short_since = None;
+                return Accepted::Connection(fd, peer);
+            }
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => {
+                self.ready = false;
+                Accepted::Empty
+            }
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Accepted::Shortage(error),
+            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT) => Accepted::Failed(error),
+            // The errors of the new socket itself, which accept(2) passes on: the client is gone.
+            _ => Accepted::Gone,
+        }
+    }
+}
+
+/// A descriptor held back, to be given up when there is no other: with it a client can be taken out of the backlog and
+/// closed, which tells it to go elsewhere.
+pub(crate) struct Reserve(Option<OwnedFd>);
+
+impl Reserve {
+    pub(crate) fn new() -> Self {
+        Self(eventfd::create().ok())
+    }
+
+    /// Accepts one client and closes it, with the reserve given up for as long as that takes. `false`: nobody waits, or
+    /// it did not help.
+    pub(crate) fn turn_away(&mut self, acceptor: &mut Acceptor) -> bool {
+        self.0 = None;
+        let since = acceptor.short_since;
+        let turned_away = matches!(acceptor.accept(), Accepted::Connection(..) | Accepted::Gone);
+        // That was no acceptance: the shortage goes on.
+        acceptor.short_since = since;
+        self.refill();
+        turned_away
+    }
+
+    /// Takes a descriptor back into reserve, if it had to be given up and one is free now.
+    pub(crate) fn refill(&mut self) {
+        if self.0.is_none() {
+            self.0 = eventfd::create().ok();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What the application gave a loop: its state, the handlers of its connections, and closures that wait.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::Result;
+use crate::address::SocketAddress;
+use crate::close_reason::CloseReason;
+use crate::context::{Context, LoopContext};
+use crate::engine::Engine;
+use crate::handle::LoopHandle;
+use crate::handler::Handler;
+use crate::token::Token;
+
+/// The part of a loop that knows the application's types.
+pub(crate) struct Application<S> {
+    pub(crate) state: S,
+    /// By the slot of the connection. Empty while a callback of that connection runs, so that nothing aliases it.
+    handlers: Vec<Option<Box<dyn Handler<S>>>>,
+    pub(crate) factories: Vec<Factory<S>>,
+    pub(crate) tasks: HashMap<Token, LocalTask<S>>,
+    pub(crate) signals: HashMap<Token, SignalCallback<S>>,
+    pub(crate) handle: LoopHandle<S>,
+}
+
+/// Makes the handlers of one listener's connections.
+pub(crate) struct Factory<S> {
+    pub(crate) make: MakeHandler<S>,
+    /// Idle timeout of the connections in milliseconds; 0 is none.
+    pub(crate) idle_ms: u32,
+}
+
+pub(crate) type MakeHandler<S> = Box<dyn FnMut(&SocketAddress) -> Box<dyn Handler<S>>>;
+pub(crate) type LocalTask<S> = Box<dyn FnOnce(&mut LoopContext<'_, S>)>;
+pub(crate) type SignalCallback<S> = Box<dyn FnMut(&mut LoopContext<'_, S>, i32)>;
+
+impl<S: 'static> Application<S> {
+    pub(crate) fn new(state: S, handle: LoopHandle<S>) -> Self {
+        Self {
+            state,
+            handlers: Vec::new(),
+            factories: Vec::new(),
+            tasks: HashMap::new(),
+            signals: HashMap::new(),
+            handle,
+        }
+    }
+
+    /// Makes the handler of a connection from `peer`; `None` when the factory panicked.
+    pub(crate) fn make_handler(&mut self, factory: usize, peer: &SocketAddress) -> Option<Box<dyn Handler<S>>> {
+        let factory = &mut self.factories[factory];
+        catch_unwind(AssertUnwindSafe(|| (factory.make)(peer))).ok()
+    }
+
+    /// Gives the connection its handler; the one before, if any, is dropped.
+    pub(crate) fn put(&mut self, token: Token, handler: Box<dyn Handler<S>>) {
+        let index = token.key().index as usize;
+        if index >= self.handlers.len() {
+            self.handlers.resize_with(index + 1, || None);
+        }
+        if let Some(before) = self.handlers[index].replace(handler) {
+            drop_safely(before);
+        }
+    }
+
+    /// Takes the handler out; `None` while a callback of the connection runs.
+    #[inline]
+    pub(crate) fn take(&mut self, token: Token) -> Option<Box<dyn Handler<S>>> {
+        self.handlers.get_mut(token.key().index as usize)?.take()
+    }
+
+    /// Puts the handler back after its callback, unless the callback has put another one in its place.
+    #[inline]
+    pub(crate) fn put_back(&mut self, token: Token, handler: Box<dyn Handler<S>>) {
+        match self.handlers.get_mut(token.key().index as usize) {
+            Some(slot @ None) => *slot = Some(handler),
+            _ => drop_safely(handler),
+        }
+    }
+}
+
+/// Runs a callback of a connection. What it sends leaves as it returns; an error or a panic ends the connection.
+///
+/// Answers whether the connection is there still and to be read on.
+pub(crate) fn call<S: 'static>(
+    engine: &mut Engine,
+    app: &mut Application<S>,
+    token: Token,
+    callback: impl FnOnce(&mut dyn Handler<S>, &mut Context<'_, S>) -> Result,
+) -> bool {
+    engine.begin_callback(token);
+    call_begun(engine, app, token, callback)
+}
+
+/// [`call`] once the engine knows that the callback begins.
+#[inline(always)]
+pub(crate) fn call_begun<S: 'static>(
+    engine: &mut Engine,
+    app: &mut Application<S>,
+    token: Token,
+    callback: impl FnOnce(&mut dyn Handler<S>, &mut Context<'_, S>) -> Result,
+) -> bool {
+    let Some(mut handler) = app.take(token) else { return engine.end_callback(token) };
+    let mut cx = Context::new(engine, app, token);
+    match catch_unwind(AssertUnwindSafe(|| callback(&mut *handler, &mut cx))) {
+        Ok(Ok(())) => {
+            app.put_back(token, handler);
+            engine.end_callback(token)
+        }
+        Ok(Err(error)) => end_after_failure(engine, app, token, handler, CloseReason::Error(error)),
+        Err(payload) => end_after_panic(engine, app, token, handler, payload),
+    }
+}
+
+#[cold]
+fn end_after_panic<S: 'static>(
+    engine: &mut Engine,
+    app: &mut Application<S>,
+    token: Token,
+    handler: Box<dyn Handler<S>>,
+    payload: Box<dyn Any + Send>,
+) -> bool {
+    let message = panic_message(payload);
+    log::error!("a callback of connection {token:?} panicked: {message}");
+    engine.counters.panics.add(1);
+    end_after_failure(engine, app, token, handler, CloseReason::Panic(message))
+}
+
+/// A callback has failed. What it sent before still leaves, and then the connection ends.
+#[cold]
+fn end_after_failure<S: 'static>(
+    engine: &mut Engine,
+    app: &mut Application<S>,
+    token: Token,
+    handler: Box<dyn Handler<S>>,
+    reason: CloseReason,
+) -> bool {
+    app.put_back(token, handler);
+    engine.end_callback(token);
+    engine.end(token, reason);
+    false
+}
+
+/// Runs a closure that belongs to no connection; a panic in it is logged and counted.
+pub(crate) fn run_task<S>(engine: &mut Engine, app: &mut Application<S>, task: impl FnOnce(&mut LoopContext<'_, S>)) {
+    let mut cx = LoopContext::new(engine, app);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(&mut cx))) {
+        log::error!("a task of the loop panicked: {}", panic_message(payload));
+        engine.counters.panics.add(1);
+    }
+}
+
+/// Drops what the application made: its `Drop` may panic, and the loop goes on.
+pub(crate) fn drop_safely<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        log::error!("dropping a handler panicked: {}", panic_message(payload));
+    }
+}
+
+/// What a panic said. Its payload is dropped with care, for that may panic in turn.
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    let message = text.unwrap_or("(no message)").to_owned();
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // One that panics as it is dropped is better leaked than tried again.
+        let _ = ManuallyDrop::new(another);
+    }
+    message
+}

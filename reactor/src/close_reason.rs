@@ -1,0 +1,76 @@
+//! Why a connection ended.
+
+use std::fmt;
+use std::io;
+
+/// Why a connection ended, as [`Handler::on_close`](crate::Handler::on_close) is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer ended its side, and everything queued for it was handed to the kernel.
+    Eof,
+    /// The handler, or another part of the program, asked for it.
+    Closed,
+    /// The handler asked for a reset: [`Context::abort`](crate::Context::abort).
+    Aborted,
+    /// The socket failed (the error carries the errno), or a callback returned this error.
+    Error(io::Error),
+    /// The connection could not be made: refused, unreachable, timed out, or connected to itself.
+    ConnectFailed(io::Error),
+    /// Nothing moved in either direction for the idle timeout.
+    Timeout,
+    /// A queue of the connection passed its bound.
+    Overflow(Overflow),
+    /// The loop drained and ended.
+    Shutdown,
+    /// The loop's drain ended at its deadline, or the loop was stopped, with this connection still open.
+    Cut,
+    /// A callback of the connection panicked with this message.
+    Panic(String),
+}
+
+/// Which bound a connection passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// [`Limits::max_input`](crate::Limits::max_input): a handler left that much unconsumed.
+    Input,
+    /// [`Limits::max_output`](crate::Limits::max_output): that much waits for a peer that does not read.
+    Output,
+}
+
+impl CloseReason {
+    /// The reason in one word, as the metrics name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Eof => "eof",
+            Self::Closed => "closed",
+            Self::Aborted => "aborted",
+            Self::Error(_) => "error",
+            Self::ConnectFailed(_) => "connect_failed",
+            Self::Timeout => "timeout",
+            Self::Overflow(_) => "overflow",
+            Self::Shutdown => "shutdown",
+            Self::Cut => "cut",
+            Self::Panic(_) => "panic",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eof => f.write_str("the peer closed"),
+            Self::Closed => f.write_str("closed here"),
+            Self::Aborted => f.write_str("reset here"),
+            Self::Error(error) => write!(f, "{error}"),
+            Self::ConnectFailed(error) => write!(f, "could not connect: {error}"),
+            Self::Timeout => f.write_str("idle for too long"),
+            Self::Overflow(Overflow::Input) => f.write_str("more input waits than the handler may leave"),
+            Self::Overflow(Overflow::Output) => f.write_str("more output waits than the limit"),
+            Self::Shutdown => f.write_str("shut down"),
+            Self::Cut => f.write_str("cut at the end of the shutdown"),
+            Self::Panic(message) => write!(f, "a callback panicked: {message}"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The end of connections in the engine: flushed, half-closed, lingering, gone.
+
+use std::mem;
+use std::os::fd::AsFd;
+
+use crate::close_reason::CloseReason;
+use crate::connection::{Connection, Flag, Phase};
+use crate::engine::Engine;
+use crate::source::Source;
+use crate::sys::{option, socket};
+use crate::token::Token;
+
+impl Engine {
+    /// Ends a connection whose output is out.
+    pub(crate) fn finish(&mut self, token: Token) {
+        let Some(connection) = self.connection(token) else { return };
+        let reason = match connection.has(Flag::EOF) {
+            true => CloseReason::Eof,
+            false if self.draining => CloseReason::Shutdown,
+            false => CloseReason::Closed,
+        };
+        self.end(token, reason);
+    }
+
+    /// Ends our direction once what waits is sent.
+    pub(crate) fn shutdown_write(&mut self, token: Token) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.newly_set(Flag::WRITE_ENDED) {
+            connection.set(Flag::END_QUEUED);
+            self.gathering = None;
+            self.flush_soon(token);
+        }
+    }
+
+    /// Closes once what waits is sent; no more input is served.
+    pub(crate) fn close_after_flush(&mut self, token: Token) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase == Phase::Connecting {
+            return self.end(token, CloseReason::Closed);
+        }
+        connection.phase = connection.phase.max(Phase::Closing);
+        self.gathering = None;
+        self.flush_soon(token);
+    }
+
+    /// Serves what the kernel has received so far, then closes once the output is out.
+    pub(crate) fn finish_input(&mut self, token: Token) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase == Phase::Open {
+            connection.phase = Phase::Finishing;
+            // Bytes may have come of which the kernel has not told yet.
+            connection.set(Flag::READABLE);
+            connection.set(Flag::TO_EAGAIN);
+            self.push_pending(token);
+        }
+    }
+
+    /// The connection has ended, for the first reason that is given. Its handler is told at the end of the turn.
+    pub(crate) fn end(&mut self, token: Token, reason: CloseReason) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase != Phase::Closed {
+            connection.phase = Phase::Closed;
+            self.gathering = None;
+            self.ended.push_back((token, reason));
+        }
+    }
+
+    /// Ends a connection that is not being read and on which the kernel tells of an error.
+    pub(crate) fn take_socket_error(&mut self, token: Token) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase == Phase::Connecting {
+            return self.push_pending(token);
+        }
+        if let Ok(Some(error)) = option::take_error(connection.fd().as_fd()) {
+            connection.set(Flag::BROKEN);
+            self.end(token, CloseReason::Error(error));
+        }
+    }
+
+    /// Takes a connection whose handler has been told out of the loop. The socket closes, or lingers.
+    pub(crate) fn retire(&mut self, token: Token, reason: &CloseReason) {
+        let key = token.key();
+        let Some(connection) = self.connection_mut(token) else { return };
+        let connect_deadline = connection.set_connect_deadline(None);
+        let timers = connection.timers().iter().copied().chain(connect_deadline).collect::<Vec<_>>();
+        let waiting = connection.queued() + connection.unread();
+        for timer in timers {
+            self.timers.cancel(timer);
+        }
+        self.idle.forget(&mut self.sources, key.index);
+        self.counters.buffered.subtract(waiting as u64);
+        self.counters.count_close(reason);
+        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else { return };
+        if lingers(connection, reason) {
+            // In this order, for a loop that hands connections over adds the two up.
+            self.linger(token);
+            self.counters.open.subtract(1);
+            return;
+        }
+        if matches!(reason, CloseReason::Aborted) {
+            // Where it cannot be set, as on a Unix socket, a plain close is as near as it gets.
+            let _ = option::set_reset_on_close(connection.fd().as_fd());
+        }
+        self.sources.remove(key);
+        self.counters.open.subtract(1);
+        self.vacancy = true;
+    }
+
+    /// Turns an ended connection into a socket that discards input until the peer's end.
+    fn linger(&mut self, token: Token) {
+        let deadline = self.arm(self.limits.linger, token).ok();
+        let Some(source) = self.sources.get_mut(token.key()) else { return };
+        let Source::Connection(connection) = mem::replace(source, Source::Waker) else { return };
+        let fd = connection.into_fd();
+        let ended = socket::shutdown_write(fd.as_fd()).is_ok();
+        *source = Source::Lingering { fd, deadline, pending: false };
+        self.counters.lingering.add(1);
+        if ended && deadline.is_some() {
+            // Its edge may have come before.
+            self.push_pending(token);
+        } else {
+            self.end_linger(token);
+        }
+    }
+
+    /// Closes a lingering socket.
+    pub(crate) fn end_linger(&mut self, token: Token) {
+        if let Some(Source::Lingering { deadline, .. }) = self.sources.get(token.key()) {
+            if let Some(timer) = *deadline {
+                self.timers.cancel(timer);
+            }
+            self.sources.remove(token.key());
+            self.counters.lingering.subtract(1);
+            self.vacancy = true;
+        }
+    }
+}
+
+/// Whether closing the socket now could cost the peer output: a close with unread input makes a reset, and a reset eats
+/// what is in flight. See RFC 2525, 2.17, and RFC 9112, 9.6.
+fn lingers(connection: &Connection, reason: &CloseReason) -> bool {
+    use CloseReason::{Aborted, ConnectFailed, Cut, Timeout};
+    if connection.has(Flag::EOF) || connection.has(Flag::BROKEN) {
+        return false;
+    }
+    if matches!(reason, Aborted | ConnectFailed(_) | Cut | Timeout) {
+        return false;
+    }
+    // The kernel is asked, for it may not have told of the last bytes yet.
+    let fd = connection.fd().as_fd();
+    [option::unread(fd), option::unacknowledged(fd)].into_iter().any(|bytes| bytes.is_ok_and(|bytes| bytes > 0))
+}

@@ -1,0 +1,447 @@
+//! One stream socket: what is known of its readiness, what waits on it, and how far its life has come.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::buffer::Buffer;
+use crate::clock::Clock;
+use crate::event::Readiness;
+use crate::limits::Limits;
+use crate::output::Output;
+use crate::sys::stream::{self, Moved};
+use crate::timer::TimerId;
+use crate::wheel::Link;
+
+/// A connection, 32 bytes while it is idle: a loop may hold a million.
+pub(crate) struct Connection {
+    fd: OwnedFd,
+    /// Milliseconds of the loop's clock, cut to 32 bits, at which bytes last moved.
+    pub(crate) last_activity: u32,
+    /// The idle timeout in milliseconds; 0 is none.
+    pub(crate) idle_ms: u32,
+    /// The place in the wheel of idle timeouts.
+    pub(crate) link: Link,
+    flags: u16,
+    pub(crate) phase: Phase,
+    /// What only a busy connection has.
+    extra: Option<Box<Extra>>,
+}
+
+/// How far the life of a connection has come; it only moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The attempt to connect is under way.
+    Connecting,
+    Open,
+    /// The loop drains: what has arrived is still served, then it closes.
+    Finishing,
+    /// No more input is served; it closes when the output is flushed.
+    Closing,
+    /// It has ended and waits to be reaped at the end of the turn.
+    Closed,
+}
+
+/// Bytes that wait and timers that run.
+#[derive(Default)]
+struct Extra {
+    input: Buffer,
+    output: Output,
+    timers: Vec<TimerId>,
+    connect_deadline: Option<TimerId>,
+}
+
+/// What reading once brought.
+pub(crate) enum Fill {
+    /// So many bytes.
+    Data(usize),
+    /// Nothing: the kernel has no more.
+    Empty,
+    /// The end of the stream.
+    End,
+    Failed(io::Error),
+}
+
+/// The bits of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag(u16);
+
+impl Flag {
+    /// The kernel may have input: no `EAGAIN` (or short read) has come since it last said so.
+    pub(crate) const READABLE: Self = Self(1);
+    /// The kernel may take output: no `EAGAIN` has come since it last said so.
+    pub(crate) const WRITABLE: Self = Self(1 << 1);
+    /// A short read proves nothing: something else than bytes was announced. Cleared by `EAGAIN`.
+    pub(crate) const TO_EAGAIN: Self = Self(1 << 2);
+    /// The handler paused reading.
+    pub(crate) const PAUSED: Self = Self(1 << 3);
+    /// Output stands above the high mark, so reading rests.
+    pub(crate) const BLOCKED: Self = Self(1 << 4);
+    /// Has an entry in the loop's pending queue.
+    pub(crate) const PENDING: Self = Self(1 << 5);
+    /// Has an entry in the list of connections to flush at the end of the turn.
+    pub(crate) const DIRTY: Self = Self(1 << 6);
+    /// The peer's end of stream was read.
+    pub(crate) const EOF: Self = Self(1 << 7);
+    /// Our end of stream was sent, or is to be sent once the output is flushed.
+    pub(crate) const WRITE_ENDED: Self = Self(1 << 8);
+    /// Our end of stream is still to be sent.
+    pub(crate) const END_QUEUED: Self = Self(1 << 9);
+    /// Output had to wait, or the handler asked: `on_drained` is due when little is left.
+    pub(crate) const TELL_DRAINED: Self = Self(1 << 10);
+    /// Input the handler left is to be shown to it again.
+    pub(crate) const REVISIT: Self = Self(1 << 11);
+    /// The socket itself failed; there is no use in lingering.
+    pub(crate) const BROKEN: Self = Self(1 << 12);
+}
+
+impl Connection {
+    /// A connection that is up. A fresh socket has room for output.
+    pub(crate) fn open(fd: OwnedFd, now_ms: u32) -> Self {
+        Self {
+            fd,
+            last_activity: now_ms,
+            idle_ms: 0,
+            link: Link::default(),
+            flags: Flag::WRITABLE.0,
+            phase: Phase::Open,
+            extra: None,
+        }
+    }
+
+    /// A connection whose attempt to connect is under way.
+    pub(crate) fn connecting(fd: OwnedFd, now_ms: u32) -> Self {
+        Self { phase: Phase::Connecting, flags: 0, ..Self::open(fd, now_ms) }
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flag: Flag) -> bool {
+        self.flags & flag.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flag: Flag) {
+        self.flags |= flag.0;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, flag: Flag) {
+        self.flags &= !flag.0;
+    }
+
+    /// Sets the flag and says whether it was not set before.
+    #[inline]
+    pub(crate) fn newly_set(&mut self, flag: Flag) -> bool {
+        let newly = !self.has(flag);
+        self.set(flag);
+        newly
+    }
+
+    /// Keeps what the kernel has told.
+    #[inline]
+    pub(crate) fn note(&mut self, readiness: Readiness) {
+        if readiness.is_readable() {
+            self.set(Flag::READABLE);
+        }
+        if readiness.is_writable() {
+            self.set(Flag::WRITABLE);
+        }
+        if readiness.hides_more() {
+            self.set(Flag::TO_EAGAIN);
+        }
+    }
+
+    /// Whether input is to be read now, as far as the connection itself is concerned.
+    #[inline]
+    pub(crate) fn may_read(&self) -> bool {
+        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::EOF.0 | Flag::REVISIT.0;
+        self.has(Flag::READABLE) && self.flags & STOPS == 0 && self.reads_in_phase()
+    }
+
+    /// Whether after this was told there is input to read and nothing else to do, and what the handler then sends may be
+    /// gathered: the common case.
+    #[inline]
+    pub(crate) fn only_reads(&self, told: Readiness) -> bool {
+        const OTHERS: u16 = Flag::PAUSED.0
+            | Flag::BLOCKED.0
+            | Flag::EOF.0
+            | Flag::TO_EAGAIN.0
+            | Flag::PENDING.0
+            | Flag::TELL_DRAINED.0
+            | Flag::REVISIT.0
+            | Flag::WRITE_ENDED.0;
+        self.phase == Phase::Open && self.flags & OTHERS == 0 && told == Readiness::PLAIN && !self.holds_bytes()
+    }
+
+    /// Whether bytes wait, of input or of output.
+    #[inline]
+    fn holds_bytes(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.holds_bytes())
+    }
+
+    /// Whether what a callback sends may be gathered: nothing waits, and the kernel may take it.
+    #[inline]
+    pub(crate) fn gathers(&self) -> bool {
+        const BITS: u16 = Flag::WRITABLE.0 | Flag::WRITE_ENDED.0;
+        self.flags & BITS == Flag::WRITABLE.0 && self.reads_in_phase() && self.queued() == 0
+    }
+
+    /// Whether input the handler left is to be shown to it again now.
+    #[inline]
+    pub(crate) fn may_revisit(&self) -> bool {
+        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0;
+        self.has(Flag::REVISIT) && self.flags & STOPS == 0 && self.reads_in_phase()
+    }
+
+    /// Whether the handler may still send.
+    #[inline]
+    pub(crate) fn may_send(&self) -> bool {
+        !self.has(Flag::WRITE_ENDED) && self.phase <= Phase::Finishing
+    }
+
+    #[inline]
+    fn reads_in_phase(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Finishing)
+    }
+
+    /// Reads once. A short read counts as the last, unless `strict_drain` or something else than bytes was
+    /// announced.
+    pub(crate) fn fill(&mut self, into: &mut [u8], clock: &Clock, limits: &Limits) -> Fill {
+        let moved = self.fill_once(into, clock, limits);
+        moved.any().map_or_else(|| self.fill_nothing(into, clock, limits, moved), Fill::Data)
+    }
+
+    /// [`fill`](Self::fill) in one call; if it brought no bytes, [`fill_nothing`](Self::fill_nothing) is to follow.
+    #[inline(always)]
+    pub(crate) fn fill_once(&mut self, into: &mut [u8], clock: &Clock, limits: &Limits) -> Moved {
+        let moved = stream::recv_once(self.fd.as_fd(), into);
+        if let Some(count) = moved.any() {
+            if count < into.len() && !self.has(Flag::TO_EAGAIN) && !limits.strict_drain {
+                self.clear(Flag::READABLE);
+            }
+            self.last_activity = clock.stamp();
+        }
+        moved
+    }
+
+    /// A read brought no bytes: that has a meaning, or a signal interrupted it and it is made again.
+    #[cold]
+    pub(crate) fn fill_nothing(&mut self, into: &mut [u8], clock: &Clock, limits: &Limits, moved: Moved) -> Fill {
+        let result = moved.result();
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            return self.fill(into, clock, limits);
+        }
+        self.clear(Flag::READABLE);
+        match result {
+            Ok(_) => {
+                self.set(Flag::EOF);
+                Fill::End
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.clear(Flag::TO_EAGAIN);
+                Fill::Empty
+            }
+            Err(error) => {
+                self.set(Flag::BROKEN);
+                Fill::Failed(error)
+            }
+        }
+    }
+
+    /// Sends bytes past an empty queue and says how many the kernel took; it stops at `EAGAIN`.
+    pub(crate) fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let first = self.send_once(bytes);
+        if first.is(bytes.len()) { Ok(bytes.len()) } else { self.send_rest(bytes, first) }
+    }
+
+    /// Sends bytes past an empty queue in one call; if the kernel did not take all, [`send_rest`](Self::send_rest) is to
+    /// follow.
+    #[inline]
+    pub(crate) fn send_once(&mut self, bytes: &[u8]) -> Moved {
+        stream::send_once(self.fd.as_fd(), bytes)
+    }
+
+    /// The kernel took less than all. Only `EAGAIN` proves that it takes no more and will tell when it does.
+    #[cold]
+    pub(crate) fn send_rest(&mut self, bytes: &[u8], first: Moved) -> io::Result<usize> {
+        let mut sent = self.sent(first.result())?;
+        while sent < bytes.len() && self.has(Flag::WRITABLE) {
+            let result = stream::send(self.fd.as_fd(), &bytes[sent..]);
+            sent += self.sent(result)?;
+        }
+        Ok(sent)
+    }
+
+    /// Sends from the queue, at most `calls` times, and says how many bytes the kernel took.
+    pub(crate) fn flush(&mut self, calls: usize) -> io::Result<usize> {
+        let mut total = 0;
+        for _ in 0..calls {
+            let Some(extra) = &mut self.extra else { break };
+            if extra.output.is_empty() || !self.has(Flag::WRITABLE) {
+                break;
+            }
+            let result = self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send(self.fd.as_fd()));
+            total += self.sent(result)?;
+        }
+        self.drop_idle_extra();
+        Ok(total)
+    }
+
+    /// Looks at how a send went: `EAGAIN` is zero bytes and a bit.
+    #[inline]
+    fn sent(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.clear(Flag::WRITABLE);
+                Ok(0)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) => {
+                self.set(Flag::BROKEN);
+                Err(error)
+            }
+            sent => sent,
+        }
+    }
+
+    /// Puts bytes behind what waits.
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.extra().output.push(bytes);
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.output.len())
+    }
+
+    /// Bytes of input that the handler left.
+    #[inline]
+    pub(crate) fn unread(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.input.len())
+    }
+
+    /// Takes out the input that the handler left.
+    pub(crate) fn take_input(&mut self) -> Buffer {
+        let input = self.extra.as_mut().map(|extra| std::mem::take(&mut extra.input)).unwrap_or_default();
+        self.drop_idle_extra();
+        input
+    }
+
+    /// Keeps input that the handler left.
+    pub(crate) fn keep_input(&mut self, input: Buffer) {
+        if !input.is_empty() {
+            self.extra().input = input;
+        }
+    }
+
+    /// The timers that die with the connection.
+    pub(crate) fn timers(&self) -> &[TimerId] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.timers)
+    }
+
+    pub(crate) fn add_timer(&mut self, timer: TimerId) {
+        self.extra().timers.push(timer);
+    }
+
+    /// Forgets a timer; `false` if it was not this connection's.
+    pub(crate) fn remove_timer(&mut self, timer: TimerId) -> bool {
+        let Some(extra) = &mut self.extra else { return false };
+        let Some(place) = extra.timers.iter().position(|&other| other == timer) else { return false };
+        extra.timers.swap_remove(place);
+        self.drop_idle_extra();
+        true
+    }
+
+    /// Sets or takes away the timer that ends the attempt to connect.
+    pub(crate) fn set_connect_deadline(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
+        let before = std::mem::replace(&mut self.extra().connect_deadline, timer);
+        self.drop_idle_extra();
+        before
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// An idle connection owns no memory besides its slot.
+    fn drop_idle_extra(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.is_idle()) {
+            self.extra = None;
+        }
+    }
+}
+
+impl Extra {
+    fn is_idle(&self) -> bool {
+        !self.holds_bytes() && self.timers.is_empty() && self.connect_deadline.is_none()
+    }
+
+    // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.
+    #[inline(never)]
+    fn holds_bytes(&self) -> bool {
+        !self.input.is_empty() || !self.output.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Connection::open(ours.into(), 0), theirs)
+    }
+
+    #[test]
+    fn an_idle_connection_is_32_bytes() {
+        assert_eq!(size_of::<Connection>(), 32);
+    }
+
+    #[test]
+    fn a_queue_that_was_flushed_leaves_no_allocation() {
+        let (mut connection, _peer) = pair();
+        connection.queue(b"hello");
+        assert!(connection.extra.is_some());
+        assert_eq!(connection.flush(1).unwrap(), 5);
+        assert!(connection.extra.is_none());
+    }
+
+    #[test]
+    fn sending_stops_at_eagain_and_clears_the_bit() {
+        let (mut connection, _peer) = pair();
+        let sent = connection.send_now(&vec![0; 10 << 20]).unwrap();
+        assert!(sent < 10 << 20);
+        assert!(!connection.has(Flag::WRITABLE));
+    }
+
+    #[test]
+    fn a_short_read_is_the_last_unless_more_was_announced() {
+        use std::io::Write;
+        let (mut connection, mut peer) = pair();
+        let (clock, limits) = (Clock::new(), Limits::default());
+        let mut into = [0; 16];
+        peer.write_all(b"abc").unwrap();
+        connection.set(Flag::READABLE);
+        assert!(matches!(connection.fill(&mut into, &clock, &limits), Fill::Data(3)));
+        assert!(!connection.has(Flag::READABLE));
+        peer.write_all(b"abc").unwrap();
+        connection.set(Flag::READABLE);
+        connection.set(Flag::TO_EAGAIN);
+        assert!(matches!(connection.fill(&mut into, &clock, &limits), Fill::Data(3)));
+        assert!(connection.has(Flag::READABLE));
+        assert!(matches!(connection.fill(&mut into, &clock, &limits), Fill::Empty));
+        assert!(!connection.has(Flag::TO_EAGAIN));
+    }
+}

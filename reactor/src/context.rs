@@ -1,0 +1,457 @@
+//! What a callback can do: with its own connection, with its loop, and with every other connection of the loop.
+
+use std::any::Any;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::address::SocketAddress;
+use crate::application::Application;
+use crate::close_reason::CloseReason;
+use crate::connection::{Flag, Phase};
+use crate::engine::{Engine, gone, idle_ms};
+use crate::handle::LoopHandle;
+use crate::handler::Handler;
+use crate::net::connect::{self, ConnectOptions};
+use crate::source::Source;
+use crate::sys::socket;
+use crate::timer::TimerId;
+use crate::token::{ConnId, TaskId, Token};
+
+/// The loop as code that runs on it sees it: its state, and every connection by name.
+///
+/// Closures posted with [`LoopHandle::execute`] get one; a callback's [`Context`] derefs to one.
+pub struct LoopContext<'a, S = ()> {
+    engine: &'a mut Engine,
+    app: &'a mut Application<S>,
+}
+
+impl<'a, S> LoopContext<'a, S> {
+    pub(crate) fn new(engine: &'a mut Engine, app: &'a mut Application<S>) -> Self {
+        Self { engine, app }
+    }
+
+    /// The state that the connections of this loop share. It never leaves the loop's thread, so it needs no lock.
+    pub fn state(&mut self) -> &mut S {
+        &mut self.app.state
+    }
+
+    /// The loop as other threads see it.
+    #[must_use]
+    pub fn handle(&self) -> LoopHandle<S> {
+        self.app.handle.clone()
+    }
+
+    /// The time at which this turn of the loop began. Looking costs nothing.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.engine.clock.now()
+    }
+
+    /// Sends bytes to a connection of this loop. `false`: it is gone, closing, or has more output waiting than
+    /// [`Limits::max_output`](crate::Limits::max_output) allows, for which it is closed.
+    ///
+    /// The bytes leave at the end of the turn, together with what else was sent there.
+    pub fn send_to(&mut self, id: ConnId, bytes: impl AsRef<[u8]>) -> bool {
+        self.live(id).is_some_and(|token| self.engine.send(token, bytes.as_ref()).is_ok())
+    }
+
+    /// A connection of this loop, to be used in the way a handler uses its own; `None` if it is gone.
+    #[must_use]
+    pub fn peer(&mut self, id: ConnId) -> Option<Peer<'_>> {
+        let token = self.live(id)?;
+        Some(Peer { engine: self.engine, token })
+    }
+
+    /// The token of a connection that is of this loop and has not ended.
+    fn live(&self, id: ConnId) -> Option<Token> {
+        let token = self.engine.ours(id.0)?;
+        let connection = self.engine.connection(token)?;
+        (connection.phase != Phase::Closed).then_some(token)
+    }
+
+    /// Ends the loop after a drain that takes at most `grace`; see [`EventLoop::run`](crate::EventLoop::run).
+    pub fn shutdown(&mut self, grace: Duration) {
+        self.engine.request_exit(self.engine.clock.deadline_in(grace));
+    }
+
+    /// Ends the loop at the end of the turn; open connections are cut.
+    pub fn stop(&mut self) {
+        self.engine.request_exit(0);
+    }
+}
+
+impl<S: 'static> LoopContext<'_, S> {
+    /// Calls a closure with the handler of another connection, if it is of type `T`, and that connection's context.
+    ///
+    /// `None`: the connection is gone, its handler is of another type, or one of its callbacks is running right now (a
+    /// handler does not reach itself by this).
+    ///
+    /// ```
+    /// use reactor::{ConnId, Context, Handler, Input, Result};
+    ///
+    /// struct Player {
+    ///     score: u32,
+    ///     opponent: ConnId,
+    /// }
+    ///
+    /// impl Handler for Player {
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         input.take();
+    ///         cx.with(self.opponent, |other: &mut Player, cx| {
+    ///             other.score += 1;
+    ///             cx.send("point for you\n")
+    ///         });
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn with<T, R>(&mut self, id: ConnId, visit: impl FnOnce(&mut T, &mut Context<'_, S>) -> R) -> Option<R>
+    where
+        T: Handler<S>,
+    {
+        let token = self.live(id)?;
+        let mut handler = self.app.take(token)?;
+        let mut cx = Context::new(self.engine, self.app, token);
+        let any: &mut dyn Any = &mut *handler;
+        let visit = || any.downcast_mut::<T>().map(|handler| visit(handler, &mut cx));
+        // A panic is the visitor's, not the visited one's, who gets its handler back first.
+        let outcome = catch_unwind(AssertUnwindSafe(visit));
+        self.app.put_back(token, handler);
+        outcome.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Runs a closure on this loop after `delay` (millisecond resolution, never early).
+    ///
+    /// # Errors
+    /// The loop has as many timers as [`Limits::timers`](crate::Limits::timers) allows.
+    pub fn run_after(
+        &mut self,
+        delay: Duration,
+        task: impl FnOnce(&mut LoopContext<'_, S>) + 'static,
+    ) -> io::Result<TaskId> {
+        // The timer wants the name and the name wants the timer: the slot is entered with a stand-in first.
+        let token = self.engine.insert(Source::Waker)?;
+        match self.engine.arm(delay, token) {
+            Ok(timer) => {
+                if let Some(source) = self.engine.sources.get_mut(token.key()) {
+                    *source = Source::Task(timer);
+                }
+                self.app.tasks.insert(token, Box::new(task));
+                Ok(TaskId(token))
+            }
+            Err(error) => {
+                self.engine.sources.remove(token.key());
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back a task that has not run. `false`: it has run, or was taken back before.
+    pub fn cancel_task(&mut self, id: TaskId) -> bool {
+        let Some(token) = self.engine.ours(id.0) else { return false };
+        let Some(Source::Task(timer)) = self.engine.sources.get(token.key()) else { return false };
+        let timer = *timer;
+        self.engine.timers.cancel(timer);
+        self.engine.sources.remove(token.key());
+        self.app.tasks.remove(&token).is_some()
+    }
+
+    /// Connects to `target`. The handler sees what an accepted connection's handler sees: `on_open` once the connection is
+    /// up, and if it cannot be made, `on_close` alone with [`CloseReason::ConnectFailed`]. Output may be queued meanwhile.
+    ///
+    /// # Errors
+    /// What is known at once: no descriptor is free, the local address cannot be used, the target is not reachable, the
+    /// loop is draining or full. The handler is dropped without a callback.
+    pub fn connect(
+        &mut self,
+        target: impl Into<SocketAddress>,
+        options: &ConnectOptions,
+        handler: impl Handler<S>,
+    ) -> io::Result<ConnId> {
+        let target = target.into();
+        let token = self
+            .begin_connect(&target, options)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot connect to {target}: {error}")))?;
+        self.app.put(token, Box::new(handler));
+        Ok(ConnId(token))
+    }
+
+    fn begin_connect(&mut self, target: &SocketAddress, options: &ConnectOptions) -> io::Result<Token> {
+        if self.engine.draining {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the loop is shutting down"));
+        }
+        if !self.engine.has_room() {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many connections are open as Limits allows"));
+        }
+        let fd = connect::begin(target, options)?;
+        let token = self.engine.adopt(fd, Phase::Connecting, idle_ms(options.idle_timeout))?;
+        match self.engine.arm(options.deadline, token) {
+            Ok(deadline) => {
+                if let Some(connection) = self.engine.connection_mut(token) {
+                    connection.set_connect_deadline(Some(deadline));
+                }
+                Ok(token)
+            }
+            Err(error) => {
+                self.engine.end(token, CloseReason::ConnectFailed(io::Error::from(error.kind())));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a callback can do: everything of its [`LoopContext`], and more with its own connection.
+pub struct Context<'a, S = ()> {
+    scope: LoopContext<'a, S>,
+    token: Token,
+}
+
+impl<'a, S> Context<'a, S> {
+    #[inline]
+    pub(crate) fn new(engine: &'a mut Engine, app: &'a mut Application<S>, token: Token) -> Self {
+        Self { scope: LoopContext::new(engine, app), token }
+    }
+
+    /// The name of this connection.
+    #[must_use]
+    #[inline]
+    pub fn id(&self) -> ConnId {
+        ConnId(self.token)
+    }
+
+    /// Sends bytes. All that one callback sends leaves in one system call as the callback returns; what the kernel does
+    /// not take waits in the connection's queue.
+    ///
+    /// # Errors
+    /// The connection is closing, its socket has failed, or more would wait than
+    /// [`Limits::max_output`](crate::Limits::max_output). To pass the error on is enough.
+    #[inline]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result {
+        self.scope.engine.send(self.token, bytes.as_ref())
+    }
+
+    /// Sets a timer: [`Handler::on_timer`] is called with the same id after `delay`, at a resolution of one millisecond
+    /// and never early. It ends with the connection.
+    ///
+    /// # Errors
+    /// The connection has as many timers as [`Limits::timers_per_connection`](crate::Limits::timers_per_connection) allows,
+    /// or the loop as many as [`Limits::timers`](crate::Limits::timers).
+    pub fn set_timer(&mut self, delay: Duration) -> io::Result<TimerId> {
+        self.scope.engine.set_timer(self.token, delay)
+    }
+
+    /// Takes a timer back: it will not fire. `false`: it has fired, or is none of this connection.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.scope.engine.cancel_timer(self.token, timer)
+    }
+
+    /// Takes out the input that [`Handler::on_data`] left.
+    #[must_use]
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        self.scope.engine.take_input(self.token).into()
+    }
+
+    /// See [`Peer::close_after_flush`]. It never fails; the result is there to be returned.
+    ///
+    /// # Errors
+    /// None.
+    pub fn close_after_flush(&mut self) -> Result {
+        self.this().close_after_flush();
+        Ok(())
+    }
+
+    /// Serves what has arrived by now, then closes when the output is sent: the end of a connection in a drain. It never
+    /// fails; the result is there to be returned.
+    ///
+    /// # Errors
+    /// None.
+    pub fn finish(&mut self) -> Result {
+        self.scope.engine.finish_input(self.token);
+        Ok(())
+    }
+
+    /// See [`Peer::close`].
+    pub fn close(&mut self) {
+        self.this().close();
+    }
+
+    /// See [`Peer::abort`].
+    pub fn abort(&mut self) {
+        self.this().abort();
+    }
+
+    /// See [`Peer::shutdown_write`].
+    pub fn shutdown_write(&mut self) {
+        self.this().shutdown_write();
+    }
+
+    /// See [`Peer::pause`].
+    pub fn pause(&mut self) {
+        self.this().pause();
+    }
+
+    /// See [`Peer::resume`].
+    pub fn resume(&mut self) {
+        self.this().resume();
+    }
+
+    /// See [`Peer::want_drained`].
+    pub fn want_drained(&mut self) {
+        self.this().want_drained();
+    }
+
+    /// See [`Peer::queued`].
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.scope.engine.queued(self.token)
+    }
+
+    /// See [`Peer::set_idle_timeout`].
+    pub fn set_idle_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
+        self.this().set_idle_timeout(timeout);
+    }
+
+    /// See [`Peer::peer_address`].
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn peer_address(&self) -> io::Result<SocketAddress> {
+        let connection = self.scope.engine.connection(self.token).ok_or_else(gone)?;
+        socket::peer_address(connection.fd().as_fd())
+    }
+
+    /// See [`Peer::local_address`].
+    ///
+    /// # Errors
+    /// The kernel refuses, which it does not on an open socket.
+    pub fn local_address(&self) -> io::Result<SocketAddress> {
+        let connection = self.scope.engine.connection(self.token).ok_or_else(gone)?;
+        socket::local_address(connection.fd().as_fd())
+    }
+
+    /// This connection, as other connections see it.
+    fn this(&mut self) -> Peer<'_> {
+        Peer { engine: self.scope.engine, token: self.token }
+    }
+}
+
+impl<S: 'static> Context<'_, S> {
+    /// Gives this connection another handler when the callback returns; the present one is dropped without an `on_close`.
+    /// It is how one protocol hands over to another. What the callback leaves in its input is shown to the new handler.
+    pub fn replace_handler(&mut self, handler: impl Handler<S>) {
+        self.scope.app.put(self.token, Box::new(handler));
+        if let Some(connection) = self.scope.engine.connection_mut(self.token) {
+            connection.set(Flag::REVISIT);
+        }
+        self.scope.engine.push_pending(self.token);
+    }
+}
+
+impl<'a, S> Deref for Context<'a, S> {
+    type Target = LoopContext<'a, S>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.scope
+    }
+}
+
+impl<S> DerefMut for Context<'_, S> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.scope
+    }
+}
+
+/// A connection of this loop, seen from outside of its own handler.
+pub struct Peer<'a> {
+    engine: &'a mut Engine,
+    token: Token,
+}
+
+impl Peer<'_> {
+    /// The name of the connection.
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        ConnId(self.token)
+    }
+
+    /// Sends bytes; they leave at the end of the turn.
+    ///
+    /// # Errors
+    /// As [`Context::send`].
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result {
+        self.engine.send(self.token, bytes.as_ref())
+    }
+
+    /// Bytes sent that the kernel has not taken yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.engine.queued(self.token)
+    }
+
+    /// Closes once everything queued is sent. No more input is served; what still comes is discarded for a while, so that
+    /// a reset does not eat what was sent ([`Limits::linger`](crate::Limits::linger)).
+    pub fn close_after_flush(&mut self) {
+        self.engine.close_after_flush(self.token);
+    }
+
+    /// Closes at the end of the turn. What the running callback sent still leaves if the kernel takes it; what had to wait
+    /// is dropped.
+    pub fn close(&mut self) {
+        self.engine.end(self.token, CloseReason::Closed);
+    }
+
+    /// Resets: queued output is dropped and the peer gets an error. See `SO_LINGER` in socket(7).
+    pub fn abort(&mut self) {
+        self.engine.end(self.token, CloseReason::Aborted);
+    }
+
+    /// Ends the sending direction once everything queued is sent: the peer reads end of stream. Input goes on. See
+    /// shutdown(2).
+    pub fn shutdown_write(&mut self) {
+        self.engine.shutdown_write(self.token);
+    }
+
+    /// Stops reading. What the peer sends waits in the kernel, which in time stops the peer. No system call is made.
+    pub fn pause(&mut self) {
+        self.engine.pause(self.token);
+    }
+
+    /// Reads again, at the latest next turn, and first shows the handler again what it left.
+    pub fn resume(&mut self) {
+        self.engine.resume(self.token);
+    }
+
+    /// Asks for [`Handler::on_drained`] as soon as no more than the low mark waits, at the earliest next turn: the way to
+    /// produce output without end and without a queue.
+    pub fn want_drained(&mut self) {
+        self.engine.want_drained(self.token);
+    }
+
+    /// Closes the connection when nothing moves in either direction for `timeout` (1 ms to 12 days; `None`: never).
+    /// Counted from now.
+    pub fn set_idle_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
+        self.engine.set_idle_timeout(self.token, timeout.into());
+    }
+
+    /// The address of the other end; see getpeername(2).
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn peer_address(&self) -> io::Result<SocketAddress> {
+        let connection = self.engine.connection(self.token).ok_or_else(gone)?;
+        socket::peer_address(connection.fd().as_fd())
+    }
+
+    /// The address of this end; see getsockname(2).
+    ///
+    /// # Errors
+    /// The kernel refuses, which it does not on an open socket.
+    pub fn local_address(&self) -> io::Result<SocketAddress> {
+        let connection = self.engine.connection(self.token).ok_or_else(gone)?;
+        socket::local_address(connection.fd().as_fd())
+    }
+}

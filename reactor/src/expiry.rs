@@ -1,0 +1,81 @@
+//! Deadlines that have come: timers, tasks, connects, lingering, and connections that were idle for too long.
+
+use std::io;
+
+use crate::application::{call, run_task};
+use crate::close_reason::CloseReason;
+use crate::connection::{Flag, Phase};
+use crate::event_loop::EventLoop;
+use crate::source::Source;
+use crate::timer::TimerId;
+use crate::token::Token;
+
+impl<S: 'static> EventLoop<S> {
+    pub(crate) fn expire_timers(&mut self) {
+        let now = self.engine.clock.now_ms();
+        if self.engine.timers.next_deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        self.engine.timers.advance(now);
+        while let Some((timer, token)) = self.engine.timers.pop_due() {
+            self.expire(timer, token);
+            self.end_stretch();
+        }
+    }
+
+    /// A timer is due: what that means depends on whose it is.
+    fn expire(&mut self, timer: TimerId, token: Token) {
+        match self.engine.sources.get_mut(token.key()) {
+            Some(Source::Connection(connection)) => {
+                if connection.phase == Phase::Closed {
+                    return;
+                }
+                if connection.remove_timer(timer) {
+                    call(&mut self.engine, &mut self.app, token, |handler, cx| handler.on_timer(cx, timer));
+                } else {
+                    let late = io::Error::new(io::ErrorKind::TimedOut, "no answer within the deadline");
+                    self.engine.end(token, CloseReason::ConnectFailed(late));
+                }
+            }
+            Some(Source::Listener(_)) => self.accept_after_shortage(token),
+            Some(Source::Lingering { .. }) => self.engine.end_linger(token),
+            Some(Source::Task(_)) => {
+                self.engine.sources.remove(token.key());
+                if let Some(task) = self.app.tasks.remove(&token) {
+                    run_task(&mut self.engine, &mut self.app, task);
+                }
+            }
+            Some(Source::Waker | Source::Signals(_)) | None => {}
+        }
+    }
+
+    /// Closes connections on which nothing has moved for their idle timeout. What has arrived wins over the deadline: a
+    /// process that was stopped for an hour finds its clients' bytes first.
+    pub(crate) fn expire_idle(&mut self) {
+        let now = self.engine.clock.now_ms();
+        if self.engine.idle.next_deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        self.engine.idle.advance(&mut self.engine.sources, now);
+        while let Some(index) = self.engine.idle.pop_due(&mut self.engine.sources) {
+            let Some(key) = self.engine.sources.key_at(index) else { continue };
+            self.expire_if_still_idle(Token::new(self.engine.loop_index, key));
+        }
+        self.end_stretch();
+    }
+
+    fn expire_if_still_idle(&mut self, token: Token) {
+        let Some(connection) = self.engine.connection_mut(token) else { return };
+        let before = connection.last_activity;
+        connection.set(Flag::READABLE);
+        connection.set(Flag::TO_EAGAIN);
+        connection.set(Flag::WRITABLE);
+        self.serve(token);
+        let Some(connection) = self.engine.connection(token) else { return };
+        if connection.last_activity != before {
+            self.engine.idle.watch(&mut self.engine.sources, token.key().index);
+        } else {
+            self.engine.end(token, CloseReason::Timeout);
+        }
+    }
+}

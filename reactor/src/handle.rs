@@ -1,0 +1,145 @@
+//! A loop as other threads see it.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::address::SocketAddress;
+use crate::context::LoopContext;
+use crate::mailbox::{PostError, Postbox};
+use crate::metrics::{Counters, Metrics};
+use crate::token::ConnId;
+
+/// A loop as other threads see it: `Clone`, `Send` and `Sync`, whatever the loop's state is.
+///
+/// Every call here posts a message and returns at once; nothing blocks. The loop handles messages in the order in which
+/// they were posted. A message for a connection that is gone by then is dropped.
+///
+/// Posting to a loop that runs costs no system call; only a loop that sleeps is woken, once for any number of messages.
+pub struct LoopHandle<S = ()> {
+    postbox: Postbox<Mail<S>>,
+    counters: Arc<Counters>,
+}
+
+/// What can be asked of a loop.
+pub(crate) enum Mail<S> {
+    Send(ConnId, Vec<u8>),
+    Close(ConnId),
+    Execute(Task<S>),
+    /// A socket that another loop accepted.
+    Adopt {
+        fd: OwnedFd,
+        peer: SocketAddress,
+        factory: usize,
+    },
+    /// Another loop left connections in a backlog that is shared, or has room again.
+    AcceptAgain,
+    Shutdown(Instant),
+    Stop,
+}
+
+/// A closure to run on a loop's thread.
+pub(crate) type Task<S> = Box<dyn FnOnce(&mut LoopContext<'_, S>) + Send>;
+
+impl<S> LoopHandle<S> {
+    pub(crate) fn new(postbox: Postbox<Mail<S>>, counters: Arc<Counters>) -> Self {
+        Self { postbox, counters }
+    }
+
+    /// Sends bytes on a connection of the loop.
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox is full, or the loop has ended. Nothing was sent.
+    pub fn send(&self, id: ConnId, bytes: impl Into<Vec<u8>>) -> Result<(), PostError> {
+        self.post(Mail::Send(id, bytes.into()))
+    }
+
+    /// Closes a connection of the loop, once what waits is sent.
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox is full, or the loop has ended.
+    pub fn close(&self, id: ConnId) -> Result<(), PostError> {
+        self.post(Mail::Close(id))
+    }
+
+    /// Runs a closure on the loop's thread, with access to everything there.
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox is full, or the loop has ended. The closure is dropped without having run.
+    ///
+    /// ```
+    /// use reactor::EventLoop;
+    ///
+    /// let mut event_loop = EventLoop::new(0_u32)?;
+    /// let handle = event_loop.handle();
+    /// let other = std::thread::spawn(move || {
+    ///     handle.execute(|cx| {
+    ///         *cx.state() += 1;
+    ///         cx.stop();
+    ///     })
+    /// });
+    /// event_loop.run()?;
+    /// assert_eq!(*event_loop.state(), 1);
+    /// # other.join().unwrap().unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn execute(&self, task: impl FnOnce(&mut LoopContext<'_, S>) + Send + 'static) -> Result<(), PostError> {
+        self.post(Mail::Execute(Box::new(task)))
+    }
+
+    /// Drains the loop within `grace` and ends it: see [`EventLoop::run`](crate::EventLoop::run). A second call can
+    /// shorten the grace, not lengthen it.
+    ///
+    /// # Errors
+    /// [`PostError::Stopped`]: the loop has ended.
+    pub fn shutdown(&self, grace: Duration) -> Result<(), PostError> {
+        let now = Instant::now();
+        // A grace beyond what the clock can tell is as good as a year.
+        let deadline = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86_400));
+        self.post_urgent(Mail::Shutdown(deadline))
+    }
+
+    /// Ends the loop at the end of its turn; open connections are cut.
+    ///
+    /// # Errors
+    /// [`PostError::Stopped`]: the loop has ended.
+    pub fn stop(&self) -> Result<(), PostError> {
+        self.post_urgent(Mail::Stop)
+    }
+
+    /// What the loop has counted.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.counters.snapshot()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn post(&self, mail: Mail<S>) -> Result<(), PostError> {
+        self.try_post(mail).map_err(|(error, _)| error)
+    }
+
+    /// Posts even into a full mailbox: for the few messages that the program's life depends on.
+    pub(crate) fn post_urgent(&self, mail: Mail<S>) -> Result<(), PostError> {
+        self.postbox.post_urgent(mail).map_err(|(error, _)| error)
+    }
+
+    pub(crate) fn try_post(&self, mail: Mail<S>) -> Result<(), (PostError, Mail<S>)> {
+        self.postbox.post(mail)
+    }
+}
+
+impl<S> Clone for LoopHandle<S> {
+    fn clone(&self) -> Self {
+        Self { postbox: self.postbox.clone(), counters: Arc::clone(&self.counters) }
+    }
+}
+
+impl<S> fmt::Debug for LoopHandle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopHandle").field("metrics", &self.metrics()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,23 @@
+//! What the kernel is asked about a descriptor, once, when it is registered.
+
+/// The events that a source asks for; see epoll_ctl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interest(u32);
+
+impl Interest {
+    /// A stream socket: both directions, edge-triggered. It is never changed: pausing is a bit of the connection.
+    pub(crate) const STREAM: Self =
+        Self(bits(libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET));
+    /// A listener of one loop, a signal descriptor or the loop's own waker.
+    pub(crate) const READ: Self = Self(bits(libc::EPOLLIN | libc::EPOLLET));
+    /// A listener that several loops share: a new connection wakes one of those that sleep.
+    pub(crate) const SHARED_LISTENER: Self = Self(bits(libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE));
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+const fn bits(flags: libc::c_int) -> u32 {
+    flags.cast_unsigned()
+}

@@ -1,0 +1,194 @@
+//! A callback event loop for Linux servers over raw edge-triggered epoll(7).
+//!
+//! One thread runs one [`EventLoop`]. An application implements [`Handler`], one value for each connection, and never sees a
+//! file descriptor, a partial write or `EAGAIN`. A [`Server`] runs a loop on each of N threads. There is no async runtime, no
+//! `Rc<RefCell>`, and no lock.
+//!
+//! # A server
+//!
+//! ```no_run
+//! use reactor::{Context, Handler, Input, Result, Server};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+//!         cx.send(input.take())
+//!     }
+//! }
+//!
+//! fn main() -> Result {
+//!     Server::builder().listen("127.0.0.1:7777", |_peer| Echo)?.run().map(drop)
+//! }
+//! ```
+//!
+//! # State
+//!
+//! The handler value *is* the state of its connection. What the connections of a loop share is the loop's own `S`, built on
+//! the loop's thread by [`Server::with_state`] and reached by [`LoopContext::state`]. It never leaves that thread.
+//!
+//! Connections name each other by [`ConnId`], 64 bits that are never used again: a name of a connection that is gone names
+//! nothing. By name a handler sends to a peer ([`LoopContext::send_to`]), uses it ([`LoopContext::peer`]), or visits its handler
+//! ([`LoopContext::with`]). Here is a chat room, in which each line goes to everybody else:
+//!
+//! ```
+//! use reactor::{CloseReason, ConnId, Context, Handler, Input, LoopContext, Result, Server};
+//!
+//! #[derive(Default)]
+//! struct Room {
+//!     members: Vec<ConnId>,
+//! }
+//!
+//! impl Room {
+//!     fn tell_others(cx: &mut LoopContext<'_, Self>, speaker: ConnId, text: &str) {
+//!         for member in cx.state().members.clone() {
+//!             if member != speaker {
+//!                 cx.send_to(member, text);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! struct Member;
+//!
+//! impl Handler<Room> for Member {
+//!     fn on_open(&mut self, cx: &mut Context<'_, Room>) -> Result {
+//!         let id = cx.id();
+//!         cx.state().members.push(id);
+//!         Room::tell_others(cx, id, &format!("{id} joined\n"));
+//!         Ok(())
+//!     }
+//!
+//!     fn on_data(&mut self, cx: &mut Context<'_, Room>, input: &mut Input<'_>) -> Result {
+//!         while let Some(line) = input.take_until(b'\n') {
+//!             let id = cx.id();
+//!             Room::tell_others(cx, id, &format!("{id}: {}\n", String::from_utf8_lossy(line)));
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn on_close(&mut self, cx: &mut Context<'_, Room>, reason: &CloseReason) {
+//!         let id = cx.id();
+//!         cx.state().members.retain(|member| *member != id);
+//!         Room::tell_others(cx, id, &format!("{id} left: {reason}\n"));
+//!     }
+//! }
+//!
+//! let server = Server::with_state(|_loop_index| Room::default()).listen("127.0.0.1:0", |_peer| Member)?.start()?;
+//! # drop(server);
+//! # Result::Ok(())
+//! ```
+//!
+//! # What the loop takes care of
+//!
+//! - **Edges.** Each socket is registered once, for both directions, edge-triggered. Whatever stops before `EAGAIN` (a budget, a
+//!   pause, a full queue) is remembered: no edge is lost, and the loop never spins.
+//! - **Output.** All that a callback sends leaves in one system call as it returns. What the kernel does not take waits in
+//!   the connection's queue and leaves when there is room.
+//! - **Back-pressure.** Above [`Limits::high_mark`] of queued output a connection is not read until it falls to
+//!   [`Limits::low_mark`]. A slow reader costs memory up to the mark, not up to the stream.
+//! - **Fairness.** A connection gets a budget of bytes and calls a turn, then the next one has its turn.
+//! - **The end.** What was sent before the end is flushed before the socket closes. [`Handler::on_close`] is called exactly once,
+//!   last, with the [`CloseReason`].
+//! - **Failure.** An error or a panic in a callback closes that connection alone. A shortage of descriptors pauses accepting.
+//! - **Memory.** All reads of a loop go through one buffer. An idle connection owns no buffer at all.
+//! - **Time.** Timers ([`Context::set_timer`]) cost a constant whatever their number. An idle timeout costs a stored number a
+//!   message, no timer.
+//! - **Bounds.** Nothing grows without a limit. [`Limits`] names each, with its reason.
+//!
+//! # Threads
+//!
+//! Handlers and state stay on their loop's thread. From elsewhere, a [`LoopHandle`] posts bytes, closures and the end:
+//!
+//! ```
+//! use reactor::EventLoop;
+//!
+//! let mut event_loop = EventLoop::new(Vec::new())?;
+//! let handle = event_loop.handle();
+//! let worker = std::thread::spawn(move || handle.execute(|cx| {
+//!     cx.state().push("done elsewhere");
+//!     cx.stop();
+//! }));
+//! event_loop.run()?;
+//! assert_eq!(*event_loop.state(), ["done elsewhere"]);
+//! # worker.join().unwrap().unwrap();
+//! # reactor::Result::Ok(())
+//! ```
+//!
+//! # Clients
+//!
+//! [`LoopContext::connect`] makes a connection, with a deadline; its handler sees what an accepted one sees.
+//!
+//! # Testing a handler
+//!
+//! [`Input::new`] makes input of any bytes, and [`EventLoop::turn`] runs a loop step by step. Bind port 0 and ask
+//! [`EventLoop::local_addresses`].
+
+mod accepting;
+mod acceptor;
+mod address;
+mod application;
+pub mod buffer;
+mod clock;
+mod close_reason;
+mod closing;
+mod connection;
+mod context;
+mod drain;
+mod drain_report;
+mod engine;
+mod event;
+mod event_loop;
+mod expiry;
+mod handle;
+mod handler;
+mod idle;
+mod input;
+mod interest;
+mod limits;
+mod listening;
+mod mail;
+mod mailbox;
+mod metrics;
+pub mod net;
+mod outbox;
+mod output;
+mod placement;
+mod poller;
+pub mod registry;
+mod scratch;
+mod sending;
+mod server;
+mod server_builder;
+mod service;
+mod source;
+mod sys;
+pub mod timer;
+mod token;
+mod turn;
+mod wake;
+mod wheel;
+
+pub use address::{SocketAddress, UnixName};
+pub use close_reason::{CloseReason, Overflow};
+pub use context::{Context, LoopContext, Peer};
+pub use drain_report::DrainReport;
+pub use event_loop::EventLoop;
+pub use handle::LoopHandle;
+pub use handler::Handler;
+pub use input::Input;
+pub use limits::Limits;
+pub use mailbox::PostError;
+pub use metrics::{Closed, Metrics};
+pub use net::{Address, AddressError, ConnectOptions, Host, ListenOptions, Listener};
+pub use placement::Balance;
+pub use server::{Server, ServerHandle};
+pub use server_builder::{ServerBuilder, Sharing};
+pub use timer::TimerId;
+pub use token::{ConnId, ListenerId, TaskId};
+
+/// What callbacks answer: an error closes the connection, with that error as the reason.
+///
+/// It is `std::io::Result`, so that `?` works on what sockets answer; an error of one's own becomes one with
+/// [`std::io::Error::other`].
+pub type Result<T = ()> = std::io::Result<T>;

@@ -1,0 +1,52 @@
+//! Messages from other threads, as a turn of the loop handles them.
+
+use std::os::fd::OwnedFd;
+
+use crate::address::SocketAddress;
+use crate::application::run_task;
+use crate::event_loop::EventLoop;
+use crate::handle::Mail;
+use crate::placement::VacancyBell;
+
+impl<S: 'static> EventLoop<S> {
+    /// Handles messages from other threads, up to the budget.
+    pub(crate) fn read_mail(&mut self) {
+        if !self.mailbox.has_mail() {
+            return;
+        }
+        for _ in 0..self.engine.limits.mail_per_turn {
+            let Some(mail) = self.mailbox.take() else { return };
+            self.engine.counters.messages.add(1);
+            match mail {
+                Mail::Send(id, bytes) => {
+                    self.context().send_to(id, &bytes);
+                }
+                Mail::Close(id) => {
+                    if let Some(mut peer) = self.context().peer(id) {
+                        peer.close_after_flush();
+                    }
+                }
+                Mail::Execute(task) => run_task(&mut self.engine, &mut self.app, task),
+                Mail::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
+                Mail::AcceptAgain => self.accept_from_all(),
+                Mail::Shutdown(deadline) => self.engine.request_exit(self.engine.clock.deadline_at(deadline)),
+                Mail::Stop => self.engine.request_exit(0),
+            }
+        }
+    }
+
+    /// Enters a socket that another loop accepted; its handler hears of a drain that has begun meanwhile.
+    pub(crate) fn adopt_handed_over(&mut self, fd: OwnedFd, peer: &SocketAddress, factory: usize) {
+        let adopted = self.adopt(fd, peer, factory);
+        // Counted when it is among the open ones, so that the accepting loop never misses it.
+        self.engine.counters.handed_over.add_released(1);
+        if let (Some(token), Some(deadline_ms)) = (adopted, self.engine.exit_deadline()) {
+            self.tell_shutdown(token, deadline_ms);
+        }
+    }
+
+    /// Whether sockets may still come from other threads.
+    pub(crate) fn awaits_sockets(&self) -> bool {
+        self.mailbox.has_mail() || !self.vacancy_bells.iter().all(VacancyBell::has_ended)
+    }
+}

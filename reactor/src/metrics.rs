@@ -1,0 +1,236 @@
+//! Counters of one loop, written by its thread alone and read by any.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::close_reason::CloseReason;
+
+/// What a loop has counted since it started, at one moment. Add snapshots up for several loops.
+///
+/// Taking one costs a few loads and does not disturb the loop. The figures are read one by one, so two that belong
+/// together may be a turn apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Connections open now.
+    pub open: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Outgoing connections that were made.
+    pub connected: u64,
+    /// Clients turned away: descriptors or memory were short, or the handler could not be made.
+    pub refused: u64,
+    /// Connections that ended, by reason.
+    pub closed: Closed,
+    /// Closed connections that still discard input so that the peer gets all its output.
+    pub lingering: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes the kernel took for sending.
+    pub bytes_out: u64,
+    /// Bytes that wait in the loop: input left by handlers and output the kernel has not taken.
+    pub buffered: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Events the kernel told; divided by the turns, how well a wait is shared.
+    pub events: u64,
+    /// Times the loop was woken by a message from another thread.
+    pub wakeups: u64,
+    /// Messages from other threads handled.
+    pub messages: u64,
+    /// Timers and tasks that wait.
+    pub timers: u64,
+    /// Callbacks that panicked.
+    pub panics: u64,
+    /// Shortages of descriptors or kernel memory that accepting met.
+    pub accept_shortages: u64,
+    /// The longest time between two looks at the clock while callbacks ran. The loop looks at least every 32
+    /// callbacks, so no callback took longer; in a loop that is not busy it is the longest callback.
+    pub longest_callback: Duration,
+}
+
+/// Connections that ended, by [`CloseReason`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are the variants of CloseReason, which has the docs")]
+pub struct Closed {
+    pub eof: u64,
+    pub closed: u64,
+    pub aborted: u64,
+    pub error: u64,
+    pub connect_failed: u64,
+    pub timeout: u64,
+    pub overflow: u64,
+    pub shutdown: u64,
+    pub cut: u64,
+    pub panic: u64,
+}
+
+impl Closed {
+    /// Connections that ended, for whatever reason.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { eof, closed, aborted, error, connect_failed, timeout, overflow, shutdown, cut, panic } = self;
+        eof + closed + aborted + error + connect_failed + timeout + overflow + shutdown + cut + panic
+    }
+}
+
+impl AddAssign for Metrics {
+    fn add_assign(&mut self, other: Self) {
+        self.open += other.open;
+        self.accepted += other.accepted;
+        self.connected += other.connected;
+        self.refused += other.refused;
+        self.closed += other.closed;
+        self.lingering += other.lingering;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.buffered += other.buffered;
+        self.turns += other.turns;
+        self.events += other.events;
+        self.wakeups += other.wakeups;
+        self.messages += other.messages;
+        self.timers += other.timers;
+        self.panics += other.panics;
+        self.accept_shortages += other.accept_shortages;
+        self.longest_callback = self.longest_callback.max(other.longest_callback);
+    }
+}
+
+impl AddAssign for Closed {
+    fn add_assign(&mut self, other: Self) {
+        self.eof += other.eof;
+        self.closed += other.closed;
+        self.aborted += other.aborted;
+        self.error += other.error;
+        self.connect_failed += other.connect_failed;
+        self.timeout += other.timeout;
+        self.overflow += other.overflow;
+        self.shutdown += other.shutdown;
+        self.cut += other.cut;
+        self.panic += other.panic;
+    }
+}
+
+/// A number that one thread changes and any thread reads: a plain addition, no locked one.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, amount: u64) {
+        self.set(self.get().wrapping_add(amount));
+    }
+
+    /// Adds, and makes what was counted before visible to who sees the sum by [`get_acquired`](Self::get_acquired).
+    pub(crate) fn add_released(&self, amount: u64) {
+        self.0.store(self.get().wrapping_add(amount), Ordering::Release);
+    }
+
+    pub(crate) fn get_acquired(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn subtract(&self, amount: u64) {
+        self.set(self.get().wrapping_sub(amount));
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The live counters behind [`Metrics`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) open: Counter,
+    pub(crate) accepted: Counter,
+    pub(crate) connected: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) lingering: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) buffered: Counter,
+    pub(crate) turns: Counter,
+    pub(crate) events: Counter,
+    pub(crate) wakeups: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) timers: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) accept_shortages: Counter,
+    /// Sockets that another loop accepted for this one.
+    pub(crate) handed_over: Counter,
+    pub(crate) longest_callback_ns: Counter,
+    closed: [Counter; 10],
+}
+
+impl Counters {
+    pub(crate) fn count_close(&self, reason: &CloseReason) {
+        let index = match reason {
+            CloseReason::Eof => 0,
+            CloseReason::Closed => 1,
+            CloseReason::Aborted => 2,
+            CloseReason::Error(_) => 3,
+            CloseReason::ConnectFailed(_) => 4,
+            CloseReason::Timeout => 5,
+            CloseReason::Overflow(_) => 6,
+            CloseReason::Shutdown => 7,
+            CloseReason::Cut => 8,
+            CloseReason::Panic(_) => 9,
+        };
+        self.closed[index].add(1);
+    }
+
+    pub(crate) fn snapshot(&self) -> Metrics {
+        let [eof, closed, aborted, error, connect_failed, timeout, overflow, shutdown, cut, panic] =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|index: usize| self.closed[index].get());
+        Metrics {
+            open: self.open.get(),
+            accepted: self.accepted.get(),
+            connected: self.connected.get(),
+            refused: self.refused.get(),
+            closed: Closed { eof, closed, aborted, error, connect_failed, timeout, overflow, shutdown, cut, panic },
+            lingering: self.lingering.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            buffered: self.buffered.get(),
+            turns: self.turns.get(),
+            events: self.events.get(),
+            wakeups: self.wakeups.get(),
+            messages: self.messages.get(),
+            timers: self.timers.get(),
+            panics: self.panics.get(),
+            accept_shortages: self.accept_shortages.get(),
+            longest_callback: Duration::from_nanos(self.longest_callback_ns.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_close_is_counted_under_its_reason() {
+        let counters = Counters::default();
+        counters.count_close(&CloseReason::Eof);
+        counters.count_close(&CloseReason::Panic(String::new()));
+        let closed = counters.snapshot().closed;
+        assert_eq!((closed.eof, closed.panic, closed.total()), (1, 1, 2));
+    }
+
+    #[test]
+    fn snapshots_add_up() {
+        let mut sum = Metrics { open: 1, longest_callback: Duration::from_secs(1), ..Metrics::default() };
+        sum += Metrics { open: 2, longest_callback: Duration::from_millis(1), ..Metrics::default() };
+        assert_eq!((sum.open, sum.longest_callback), (3, Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,95 @@
+//! The loop's view of epoll(7): register once, wait, read events.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::interest::Interest;
+use crate::sys::epoll::{self, EventBuffer};
+use crate::token::Token;
+
+/// One epoll instance and room for the events of one wait.
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    events: EventBuffer,
+    /// Whether the kernel takes timeouts in nanoseconds, as far as is known.
+    precise: bool,
+}
+
+impl Poller {
+    pub(crate) fn new(events_per_wait: usize) -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create()?, events: EventBuffer::new(events_per_wait), precise: true })
+    }
+
+    /// Watches `fd`; what happens to it comes as events with `token`.
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
+        epoll::add(self.epoll.as_fd(), fd, interest.bits(), token.word())
+    }
+
+    /// Forgets `fd`. Closing a descriptor does as much, so this is for those that stay open.
+    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        epoll::delete(self.epoll.as_fd(), fd)
+    }
+
+    /// Waits for events, for at most `timeout` (`None`: for ever), and says how many came.
+    ///
+    /// A signal ends the wait early with `Interrupted`.
+    #[inline]
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let Some(timeout) = timeout else {
+            return epoll::wait(self.epoll.as_fd(), &mut self.events, -1);
+        };
+        if timeout.is_zero() {
+            return epoll::wait(self.epoll.as_fd(), &mut self.events, 0);
+        }
+        self.wait_for(timeout)
+    }
+
+    /// How many events one wait can bring.
+    pub(crate) fn capacity(&self) -> usize {
+        self.events.capacity()
+    }
+
+    /// Takes out the events of the last wait; they are to be given back before the next.
+    pub(crate) fn take_events(&mut self) -> EventBuffer {
+        mem::take(&mut self.events)
+    }
+
+    pub(crate) fn give_back(&mut self, events: EventBuffer) {
+        self.events = events;
+    }
+
+    // Out of line: a busy loop waits with no deadline or not at all.
+    #[inline(never)]
+    fn wait_for(&mut self, timeout: Duration) -> io::Result<usize> {
+        if self.precise && timeout < PRECISE_BELOW {
+            match epoll::wait_precise(self.epoll.as_fd(), &mut self.events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => self.precise = false,
+                result => return result,
+            }
+        }
+        epoll::wait(self.epoll.as_fd(), &mut self.events, round_up_to_ms(timeout))
+    }
+}
+
+/// Timers count milliseconds, so a fraction of one matters only for short waits.
+const PRECISE_BELOW: Duration = Duration::from_secs(60);
+
+/// A deadline must not be met early, so fractions count as a whole millisecond.
+fn round_up_to_ms(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_never_cut_short() {
+        assert_eq!(round_up_to_ms(Duration::from_nanos(1)), 1);
+        assert_eq!(round_up_to_ms(Duration::from_millis(7)), 7);
+        assert_eq!(round_up_to_ms(Duration::from_nanos(7_000_001)), 8);
+        assert_eq!(round_up_to_ms(Duration::MAX), i32::MAX);
+    }
+}

@@ -1,0 +1,252 @@
+//! Sending in the engine: what a callback says is gathered, what the kernel does not take waits, and what was to follow follows.
+
+use std::io;
+use std::mem;
+use std::os::fd::AsFd;
+
+use crate::close_reason::{CloseReason, Overflow};
+use crate::connection::{Connection, Flag, Phase};
+use crate::engine::{Engine, gone};
+use crate::limits::Limits;
+use crate::outbox::DIRECT;
+use crate::source::Source;
+use crate::sys::socket;
+use crate::sys::stream::Moved;
+use crate::token::Token;
+
+impl Engine {
+    /// A callback of this connection begins. Callbacks do not nest.
+    #[inline]
+    pub(crate) fn begin_callback(&mut self, token: Token) {
+        let gathers = self.connection(token).is_some_and(Connection::gathers);
+        self.speaker = Some(token);
+        self.gathering = gathers.then_some(token);
+    }
+
+    /// [`begin_callback`](Self::begin_callback) of a connection that is known to gather what it sends.
+    #[inline]
+    pub(crate) fn begin_gathering_callback(&mut self, token: Token) {
+        self.speaker = Some(token);
+        self.gathering = Some(token);
+    }
+
+    /// The callback has returned: what it sent leaves. Answers whether the connection is to be read on.
+    #[inline(always)]
+    pub(crate) fn end_callback(&mut self, token: Token) -> bool {
+        self.speaker = None;
+        self.gathering = None;
+        // No connection leaves its slot during a callback, so the slot is the one of the token.
+        if let Some(Source::Connection(connection)) = self.sources.slot_mut(token.key().index)
+            && connection.phase == Phase::Open
+        {
+            if !self.outbox.is_empty() {
+                let moved = connection.send_once(self.outbox.as_slice());
+                if !moved.is(self.outbox.len()) {
+                    return self.end_callback_short(token, moved);
+                }
+                connection.last_activity = self.clock.stamp();
+                self.counters.bytes_out.add(self.outbox.len() as u64);
+                self.outbox.clear();
+            }
+            return connection.may_read();
+        }
+        self.end_callback_rare(token)
+    }
+
+    /// The kernel did not take all that the callback sent.
+    #[cold]
+    fn end_callback_short(&mut self, token: Token, moved: Moved) -> bool {
+        self.flush_outbox_after(token, Some(moved));
+        self.end_callback_rare(token)
+    }
+
+    /// The connection is not just open: something is to follow once what the callback sent has left.
+    #[cold]
+    fn end_callback_rare(&mut self, token: Token) -> bool {
+        if !self.outbox.is_empty() {
+            self.flush_outbox(token);
+        }
+        self.after_flush(token);
+        self.connection(token).is_some_and(Connection::may_read)
+    }
+
+    /// Sends or queues bytes; see [`Context::send`](crate::Context::send).
+    #[inline]
+    pub(crate) fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+        if self.gathers(token) && bytes.len() < DIRECT && self.outbox.gather(bytes) {
+            return Ok(());
+        }
+        self.send_ungathered(token, bytes)
+    }
+
+    /// Whether what is sent there goes to the outbox. Words compare in one instruction, options do not.
+    #[inline]
+    fn gathers(&self, token: Token) -> bool {
+        self.gathering.map_or(0, Token::word) == token.word()
+    }
+
+    fn send_ungathered(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+        let speaking = self.speaker == Some(token);
+        let Some(connection) = self.connection(token) else { return Err(gone()) };
+        if !connection.may_send() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "sending on a connection that is being closed"));
+        }
+        let direct = speaking && connection.gathers();
+        if speaking && !self.outbox.is_empty() {
+            // What the running callback sent before goes first; together they leave in one call if they are small.
+            if direct && self.outbox.len() + bytes.len() < self.limits.high_mark {
+                self.outbox.reserve(bytes.len(), self.limits.high_mark);
+                self.outbox.gather(bytes);
+                return Ok(());
+            }
+            self.flush_outbox(token);
+            return self.send_ungathered(token, bytes);
+        }
+        if direct { self.send_directly(token, bytes) } else { self.queue(token, bytes) }
+    }
+
+    /// Sends a large slice past the empty queue, without a copy of what the kernel takes.
+    fn send_directly(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+        let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
+        let result = connection.send_now(bytes);
+        self.sent(token, bytes, result)
+    }
+
+    /// Puts bytes behind what waits, and sees to it that they leave this turn if they can.
+    fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+        let Limits { high_mark, max_output, .. } = self.limits;
+        let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
+        if connection.queued() + bytes.len() > max_output {
+            self.end(token, CloseReason::Overflow(Overflow::Output));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "more output waits than Limits::max_output allows"));
+        }
+        connection.queue(bytes);
+        self.gathering = None;
+        let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
+        connection.set(Flag::TELL_DRAINED);
+        if connection.queued() > high_mark {
+            connection.set(Flag::BLOCKED);
+        }
+        let flushable = connection.has(Flag::WRITABLE) && connection.newly_set(Flag::DIRTY);
+        self.counters.buffered.add(bytes.len() as u64);
+        if flushable {
+            self.dirty.push(token);
+        }
+        Ok(())
+    }
+
+    /// Sends what the running callback has gathered, in one call if the kernel takes it all.
+    fn flush_outbox(&mut self, token: Token) {
+        self.flush_outbox_after(token, None);
+    }
+
+    /// Sends what the running callback has gathered, of which a first call may have moved something.
+    fn flush_outbox_after(&mut self, token: Token, first: Option<Moved>) {
+        let mut outbox = mem::take(&mut self.outbox);
+        if let Some(connection) = self.connection_mut(token) {
+            let bytes = outbox.as_slice();
+            let result = match first {
+                Some(moved) => connection.send_rest(bytes, moved),
+                None => connection.send_now(bytes),
+            };
+            // The callback has been told "sent", so a failure here only ends the connection.
+            let _ = self.sent(token, bytes, result);
+        }
+        outbox.clear();
+        outbox.shrink_to(OUTBOX_KEPT);
+        self.outbox = outbox;
+    }
+
+    /// Looks at how sending past an empty queue went, and queues what is left.
+    #[inline]
+    fn sent(&mut self, token: Token, bytes: &[u8], result: io::Result<usize>) -> io::Result<()> {
+        match result {
+            Ok(sent) => {
+                self.count_sent(token, sent);
+                if sent == bytes.len() { Ok(()) } else { self.queue(token, &bytes[sent..]) }
+            }
+            Err(error) => {
+                let told = io::Error::from(error.kind());
+                self.end(token, CloseReason::Error(error));
+                Err(told)
+            }
+        }
+    }
+
+    #[inline]
+    fn count_sent(&mut self, token: Token, bytes: usize) {
+        self.counters.bytes_out.add(bytes as u64);
+        let stamp = self.clock.stamp();
+        if let Some(connection) = self.connection_mut(token)
+            && bytes > 0
+        {
+            connection.last_activity = stamp;
+        }
+    }
+
+    /// Sends what waits, within the budget, and does what was to be done once it is sent.
+    pub(crate) fn flush(&mut self, token: Token) {
+        let calls = self.limits.calls_per_turn;
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase == Phase::Closed {
+            return;
+        }
+        match connection.flush(calls) {
+            Ok(sent) => {
+                self.counters.buffered.subtract(sent as u64);
+                self.count_sent(token, sent);
+                self.after_flush(token);
+            }
+            Err(error) => self.end(token, CloseReason::Error(error)),
+        }
+    }
+
+    /// Sends our end of stream or closes, if that was asked for and the output is out; goes on reading if it rested.
+    pub(crate) fn after_flush(&mut self, token: Token) {
+        let low_mark = self.limits.low_mark;
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.phase == Phase::Closed {
+            return;
+        }
+        let queued = connection.queued();
+        let mut again = queued > 0 && connection.has(Flag::WRITABLE);
+        if queued <= low_mark {
+            if connection.has(Flag::BLOCKED) {
+                connection.clear(Flag::BLOCKED);
+                if connection.unread() > 0 {
+                    connection.set(Flag::REVISIT);
+                }
+            }
+            again |= connection.has(Flag::TELL_DRAINED) || connection.may_read() || connection.may_revisit();
+        }
+        if queued == 0 && connection.has(Flag::END_QUEUED) && connection.phase != Phase::Connecting {
+            connection.clear(Flag::END_QUEUED);
+            if let Err(error) = socket::shutdown_write(connection.fd().as_fd()) {
+                return self.end(token, CloseReason::Error(error));
+            }
+        }
+        if queued == 0 && self.connection(token).is_some_and(|connection| connection.phase == Phase::Closing) {
+            return self.finish(token);
+        }
+        if again {
+            self.push_pending(token);
+        }
+    }
+
+    /// Looks at the connection at the end of the turn, unless its callback runs and it is looked at right after.
+    pub(crate) fn flush_soon(&mut self, token: Token) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        if connection.newly_set(Flag::DIRTY) {
+            self.dirty.push(token);
+        }
+    }
+
+    /// Bytes of output that wait, those of the running callback included.
+    pub(crate) fn queued(&self, token: Token) -> usize {
+        let gathered = if self.speaker == Some(token) { self.outbox.len() } else { 0 };
+        gathered + self.connection(token).map_or(0, Connection::queued)
+    }
+}
+
+/// What the gathering of one callback's output may keep allocated for the next.
+const OUTBOX_KEPT: usize = 64 << 10;

@@ -1,0 +1,201 @@
+//! A running server: its handle, its end, its figures.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::address::SocketAddress;
+use crate::drain_report::DrainReport;
+use crate::handle::LoopHandle;
+use crate::metrics::Metrics;
+
+/// A running server: loops on threads of their own. Dropping it stops them.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+/// use reactor::{Context, Handler, Input, Result, Server};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+///         cx.send(input.take())
+///     }
+/// }
+///
+/// let server = Server::builder().threads(2).listen("127.0.0.1:0", |_peer| Echo)?.start()?;
+/// let address = server.local_addresses()[0].as_inet().unwrap();
+///
+/// let mut client = TcpStream::connect(address)?;
+/// client.write_all(b"hello")?;
+/// let mut answer = [0; 5];
+/// client.read_exact(&mut answer)?;
+/// assert_eq!(&answer, b"hello");
+///
+/// drop(client);
+/// let report = server.handle().shutdown(Duration::from_secs(1))?;
+/// assert_eq!(report.cut, 0);
+/// # Result::Ok(())
+/// ```
+pub struct Server<S: 'static = ()> {
+    handle: ServerHandle<S>,
+    threads: Vec<JoinHandle<()>>,
+    local: Vec<SocketAddress>,
+}
+
+impl<S: 'static> Server<S> {
+    pub(crate) fn new(handle: ServerHandle<S>, threads: Vec<JoinHandle<()>>, local: Vec<SocketAddress>) -> Self {
+        Self { handle, threads, local }
+    }
+
+    /// The addresses it listens on, in the order in which they were added.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[SocketAddress] {
+        &self.local
+    }
+
+    /// The server as any thread sees it.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle<S> {
+        self.handle.clone()
+    }
+
+    /// Waits until all loops have ended.
+    ///
+    /// # Errors
+    /// The first failure of a loop.
+    pub fn wait(mut self) -> io::Result<DrainReport> {
+        for thread in self.threads.drain(..) {
+            // A panic there has been recorded as that loop's failure.
+            let _ = thread.join();
+        }
+        self.handle.outcome.wait()
+    }
+}
+
+impl<S: 'static> Drop for Server<S> {
+    fn drop(&mut self) {
+        self.handle.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A server as any thread sees it: `Clone`, `Send` and `Sync`.
+pub struct ServerHandle<S: 'static = ()> {
+    loops: Arc<[LoopHandle<S>]>,
+    outcome: Arc<Outcome>,
+}
+
+impl<S: 'static> ServerHandle<S> {
+    pub(crate) fn new(loops: Arc<[LoopHandle<S>]>, outcome: Arc<Outcome>) -> Self {
+        Self { loops, outcome }
+    }
+
+    /// The loops, by index.
+    #[must_use]
+    pub fn loops(&self) -> &[LoopHandle<S>] {
+        &self.loops
+    }
+
+    /// The sum of what the loops have counted.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let mut sum = Metrics::default();
+        self.loops.iter().for_each(|handle| sum += handle.metrics());
+        sum
+    }
+
+    /// Begins to drain and returns at once. A second call can shorten the grace, not lengthen it.
+    pub fn begin_shutdown(&self, grace: Duration) {
+        for handle in self.loops.iter() {
+            // A loop that has ended needs no telling.
+            let _ = handle.shutdown(grace);
+        }
+    }
+
+    /// Drains the server within `grace`, waits for its end, and says how it went.
+    ///
+    /// It blocks, so it is not for callbacks: those have [`begin_shutdown`](Self::begin_shutdown).
+    ///
+    /// # Errors
+    /// The first failure of a loop.
+    pub fn shutdown(&self, grace: Duration) -> io::Result<DrainReport> {
+        self.begin_shutdown(grace);
+        self.outcome.wait()
+    }
+
+    /// Ends all loops at the end of their turns, and returns at once. Open connections are cut.
+    pub fn stop(&self) {
+        for handle in self.loops.iter() {
+            // A loop that has ended needs no telling.
+            let _ = handle.stop();
+        }
+    }
+}
+
+impl<S: 'static> Clone for ServerHandle<S> {
+    fn clone(&self) -> Self {
+        Self { loops: Arc::clone(&self.loops), outcome: Arc::clone(&self.outcome) }
+    }
+}
+
+/// How the loops ended, for whoever waits.
+pub(crate) struct Outcome {
+    ended: Mutex<Ended>,
+    all_ended: Condvar,
+    count: usize,
+}
+
+#[derive(Default)]
+struct Ended {
+    loops: usize,
+    report: DrainReport,
+    failure: Option<(io::ErrorKind, String)>,
+}
+
+impl Outcome {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { ended: Mutex::default(), all_ended: Condvar::new(), count }
+    }
+
+    /// Runs a loop and keeps how it ended. If it failed, the other loops are stopped: a server with a loop missing
+    /// would strand those who meet it.
+    pub(crate) fn record<S>(&self, loops: &[LoopHandle<S>], run: impl FnOnce() -> io::Result<DrainReport>) {
+        let result = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Err(io::Error::other("a loop panicked, which is a bug of the library")));
+        let mut ended = self.lock();
+        ended.loops += 1;
+        match result {
+            Ok(report) => ended.report += report,
+            Err(error) => {
+                log::error!("a loop failed, the server stops: {error}");
+                ended.failure.get_or_insert_with(|| (error.kind(), error.to_string()));
+                for handle in loops {
+                    // A loop that has ended needs no telling.
+                    let _ = handle.stop();
+                }
+            }
+        }
+        drop(ended);
+        self.all_ended.notify_all();
+    }
+
+    fn wait(&self) -> io::Result<DrainReport> {
+        let waiting = |ended: &mut Ended| ended.loops < self.count;
+        let ended = self.all_ended.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+        match &ended.failure {
+            None => Ok(ended.report),
+            Some((kind, message)) => Err(io::Error::new(*kind, message.clone())),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

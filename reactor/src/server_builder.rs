@@ -1,0 +1,414 @@
+//! What a server is made of, and how its loops come up together or not at all.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::address::SocketAddress;
+use crate::application::Factory;
+use crate::drain_report::DrainReport;
+use crate::engine::idle_ms;
+use crate::event_loop::EventLoop;
+use crate::handle::LoopHandle;
+use crate::handler::Handler;
+use crate::limits::{Limits, MAX_CONNECTIONS};
+use crate::net::address::Address;
+use crate::net::address_error::AddressError;
+use crate::net::listener::{ListenOptions, Listener};
+use crate::placement::{Balance, Handover, Placement, VacancyBell};
+use crate::server::{Outcome, Server, ServerHandle};
+use crate::sys::affinity;
+use crate::sys::signal::{self, Blocked};
+use crate::token::MAX_LOOPS;
+
+/// How the loops of a server share a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Every loop watches the one socket, and a new connection wakes one of those that sleep (`EPOLLEXCLUSIVE`). A second
+    /// server on the port fails. The default.
+    #[default]
+    Exclusive,
+    /// The first loop accepts, and hands connections over to all, itself included. The spread is even, at the price of
+    /// a hop between threads for each connection.
+    Handover(Balance),
+    /// Every loop has a socket of its own on the port, and the kernel spreads connections by a hash of the addresses
+    /// (`SO_REUSEPORT`). Other servers of the same user can join the port. TCP only.
+    ReusePort,
+}
+
+/// What a [`Server`] is made of. See [`Server::builder`].
+pub struct ServerBuilder<S: 'static = ()> {
+    threads: usize,
+    pin: bool,
+    limits: Limits,
+    max_connections: usize,
+    grace_on_signal: Option<Duration>,
+    /// Held until the loops run, which read the signals.
+    blocked: Option<io::Result<Blocked>>,
+    state: Arc<dyn Fn(usize) -> S + Send + Sync>,
+    /// The bound sockets. They leave for the loops, for a listener closes when the last who has it lets go.
+    sockets: Vec<Listener>,
+    /// How each socket is used.
+    listeners: Vec<ListenerPlan<S>>,
+}
+
+/// A handler factory that every loop may call.
+type SharedMakeHandler<S> = dyn Fn(&SocketAddress) -> Box<dyn Handler<S>> + Send + Sync;
+
+/// How each loop is to use a listener.
+struct ListenerPlan<S> {
+    options: ListenOptions,
+    sharing: Sharing,
+    make: Arc<SharedMakeHandler<S>>,
+    /// What the loops tell each other where one accepts for all.
+    handover: Arc<Handover>,
+}
+
+impl Server {
+    /// What a server without shared state is made of.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        Self::with_state(|_| ())
+    }
+}
+
+impl<S: 'static> Server<S> {
+    /// What a server is made of whose loops have a state each. `make` is called on each loop's own thread, with the
+    /// loop's index counted from 0; what it makes never leaves that thread, so it may hold an `Rc`.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use reactor::Server;
+    ///
+    /// let builder = Server::with_state(|index| Rc::new(format!("loop {index}")));
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn with_state(make: impl Fn(usize) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
+        ServerBuilder::new(Arc::new(make))
+    }
+}
+
+impl<S: 'static> ServerBuilder<S> {
+    pub(crate) fn new(state: Arc<dyn Fn(usize) -> S + Send + Sync>) -> Self {
+        Self {
+            threads: 1,
+            pin: false,
+            limits: Limits::default(),
+            max_connections: usize::MAX,
+            grace_on_signal: None,
+            blocked: None,
+            state,
+            sockets: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// How many loops run, each on its own thread: 1 to 1024. Default 1. 0 is one for each processor that this process
+    /// may use.
+    #[must_use]
+    pub fn threads(mut self, count: usize) -> Self {
+        self.threads = count;
+        self
+    }
+
+    /// Whether each loop's thread stays on one processor, the first loop on the first. Default off. See
+    /// sched_setaffinity(2).
+    #[must_use]
+    pub fn pin_threads(mut self, on: bool) -> Self {
+        self.pin = on;
+        self
+    }
+
+    /// The bounds of each loop.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many connections the server has at once, all loops together; each loop gets an equal share. The next clients
+    /// wait in the backlog. Default: no other bound than [`Limits::connections`] for each loop.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count;
+        self
+    }
+
+    /// Drains within `grace` on SIGINT or SIGTERM; a second one ends the server at once. Default: the signals kill.
+    ///
+    /// The signals are blocked from this call on, in the thread that makes it and in those it will start, so one that
+    /// comes before the server has started drains it at once. Threads that run already must block them too, or the kernel may
+    /// pick one of those to deliver to; see [`EventLoop::on_signals`]. If the server does not start, they are let through
+    /// again.
+    #[must_use]
+    pub fn shutdown_on_signals(mut self, grace: Duration) -> Self {
+        self.grace_on_signal = Some(grace);
+        self.blocked.get_or_insert_with(|| Blocked::new(&signal::STOP_SIGNALS));
+        self
+    }
+
+    /// Binds an address now, with default options; `make` makes a handler for each connection, given the peer's address.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn listen<A, H>(
+        self,
+        address: A,
+        make: impl Fn(&SocketAddress) -> H + Send + Sync + 'static,
+    ) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+        H: Handler<S>,
+    {
+        self.listen_with(address, &ListenOptions::default(), Sharing::default(), make)
+    }
+
+    /// Binds an address now; see [`listen`](Self::listen).
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn listen_with<A, H>(
+        self,
+        address: A,
+        options: &ListenOptions,
+        sharing: Sharing,
+        make: impl Fn(&SocketAddress) -> H + Send + Sync + 'static,
+    ) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+        H: Handler<S>,
+    {
+        let address = address.try_into().map_err(Into::<AddressError>::into)?;
+        if sharing == Sharing::ReusePort && matches!(address, Address::Unix(_)) {
+            let message = format!("{address} cannot be shared by SO_REUSEPORT, which is for TCP");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let options =
+            ListenOptions { reuse_port: options.reuse_port || sharing == Sharing::ReusePort, ..options.clone() };
+        let listener = Listener::bind(address, &options)?;
+        Ok(self.listen_on(listener, &options, sharing, make))
+    }
+
+    /// Listens on a socket that is bound already.
+    #[must_use]
+    pub fn listen_on<H>(
+        mut self,
+        listener: Listener,
+        options: &ListenOptions,
+        sharing: Sharing,
+        make: impl Fn(&SocketAddress) -> H + Send + Sync + 'static,
+    ) -> Self
+    where
+        H: Handler<S>,
+    {
+        let make = Arc::new(move |peer: &SocketAddress| Box::new(make(peer)) as Box<dyn Handler<S>>);
+        self.sockets.push(listener);
+        self.listeners.push(ListenerPlan { options: options.clone(), sharing, make, handover: Arc::default() });
+        self
+    }
+
+    /// The addresses bound so far, with the ports the kernel picked.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<SocketAddress> {
+        self.sockets.iter().map(|socket| socket.local_address().clone()).collect()
+    }
+
+    /// Starts the server and waits for its end.
+    ///
+    /// # Errors
+    /// A loop could not be made, or failed; the others are stopped then.
+    pub fn run(self) -> io::Result<DrainReport> {
+        self.start()?.wait()
+    }
+
+    /// Starts the server on threads of its own.
+    ///
+    /// # Errors
+    /// A thread or a loop could not be made. Nothing is left running.
+    pub fn start(mut self) -> io::Result<Server<S>> {
+        let count = match self.threads {
+            0 => thread::available_parallelism()?.get(),
+            count => count,
+        };
+        if count > MAX_LOOPS {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a server has at most {MAX_LOOPS} loops, not {count}"),
+            ));
+        }
+        let blocked = self.blocked.take().transpose()?;
+        let sockets = std::mem::take(&mut self.sockets);
+        let server = Arc::new(self).start_loops(count, &sockets)?;
+        if let Some(blocked) = blocked {
+            blocked.keep();
+        }
+        Ok(server)
+    }
+
+    fn start_loops(self: Arc<Self>, count: usize, sockets: &[Listener]) -> io::Result<Server<S>> {
+        let outcome = Arc::new(Outcome::new(count));
+        let local = sockets.iter().map(|socket| socket.local_address().clone()).collect();
+        let sockets = self.sockets_by_loop(count, sockets)?;
+        let mut starting = Vec::new();
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            match Starting::spawn(&self, index, count, sockets, &outcome) {
+                Ok(another) => starting.push(another),
+                Err(error) => {
+                    starting.into_iter().for_each(Starting::abandon);
+                    return Err(error);
+                }
+            }
+        }
+        let loops: Arc<[LoopHandle<S>]> = starting.iter().map(|starting| starting.handle.clone()).collect();
+        let threads = starting.into_iter().map(|starting| starting.go(&loops)).collect();
+        Ok(Server::new(ServerHandle::new(loops, outcome), threads, local))
+    }
+
+    /// For each loop, the socket of each listener.
+    fn sockets_by_loop(&self, count: usize, sockets: &[Listener]) -> io::Result<Vec<Vec<Listener>>> {
+        let pairs = || self.listeners.iter().zip(sockets);
+        let of_loop = |index: usize| pairs().map(move |(plan, socket)| plan.socket_for(index, socket)).collect();
+        (0..count).map(of_loop).collect()
+    }
+
+    /// The bounds of one loop: its share of the server's.
+    fn limits_of(&self, index: usize, count: usize) -> Limits {
+        let share = self.max_connections / count + usize::from(index < self.max_connections % count);
+        let connections = self.limits.connections.min(share).min(MAX_CONNECTIONS);
+        Limits { connections, ..self.limits.clone() }
+    }
+
+    /// Makes one loop, on the thread it will run on.
+    fn make_loop(&self, index: usize, count: usize, sockets: Vec<Listener>) -> io::Result<EventLoop<S>> {
+        if self.pin {
+            affinity::pin_to_nth(index)?;
+        }
+        let mut event_loop = EventLoop::with_index(index, self.limits_of(index, count), (self.state)(index))?;
+        for (plan, socket) in self.listeners.iter().zip(sockets) {
+            let make = Arc::clone(&plan.make);
+            let make = Box::new(move |peer: &SocketAddress| make(peer));
+            let factory = event_loop.add_factory(Factory { make, idle_ms: idle_ms(plan.options.idle_timeout) });
+            if index == 0 || !matches!(plan.sharing, Sharing::Handover(_)) {
+                let shared = count > 1 && plan.sharing == Sharing::Exclusive;
+                event_loop.watch_listener(socket, factory, shared)?;
+            }
+        }
+        Ok(event_loop)
+    }
+
+    /// Lets one loop know of the others, once all are made.
+    fn join_up(&self, event_loop: &mut EventLoop<S>, index: usize, loops: &Arc<[LoopHandle<S>]>) -> io::Result<()> {
+        let others = loops.iter().enumerate().filter(|(other, _)| *other != index);
+        event_loop.siblings = others.map(|(_, handle)| handle.clone()).collect();
+        for (factory, plan) in self.listeners.iter().enumerate() {
+            let Sharing::Handover(balance) = plan.sharing else { continue };
+            if index == 0 {
+                let limits = (0..loops.len()).map(|index| self.limits_of(index, loops.len()).connections);
+                let placement = Placement::new(balance, loops.iter().cloned().zip(limits), Arc::clone(&plan.handover));
+                event_loop.placements.insert(factory, placement);
+            } else {
+                let bell = VacancyBell::new(loops[0].clone(), Arc::clone(&plan.handover));
+                event_loop.vacancy_bells.push(bell);
+            }
+        }
+        match self.grace_on_signal {
+            Some(grace) if index == 0 => stop_on_signals(event_loop, Arc::clone(loops), grace),
+            _ => Ok(()),
+        }
+    }
+
+    /// The life of a loop's thread.
+    fn run_loop(
+        &self,
+        mut event_loop: EventLoop<S>,
+        index: usize,
+        loops: &Arc<[LoopHandle<S>]>,
+    ) -> io::Result<DrainReport> {
+        self.join_up(&mut event_loop, index, loops)?;
+        event_loop.run()
+    }
+}
+
+impl<S> ListenerPlan<S> {
+    /// The socket that the loop with this index watches.
+    fn socket_for(&self, index: usize, bound: &Listener) -> io::Result<Listener> {
+        match self.sharing {
+            Sharing::ReusePort if index > 0 => Listener::bind_to(bound.local_address(), &self.options),
+            _ => Ok(bound.clone()),
+        }
+    }
+}
+
+/// The first signal drains all loops, the second ends them.
+fn stop_on_signals<S: 'static>(
+    event_loop: &mut EventLoop<S>,
+    loops: Arc<[LoopHandle<S>]>,
+    grace: Duration,
+) -> io::Result<()> {
+    let mut seen = false;
+    event_loop.on_signals(&signal::STOP_SIGNALS, move |_, number| {
+        let forced = std::mem::replace(&mut seen, true);
+        log::info!("signal {number}: {}", if forced { "stopping at once" } else { "draining" });
+        for handle in loops.iter() {
+            // A loop that has ended needs no telling.
+            let _ = if forced { handle.stop() } else { handle.shutdown(grace) };
+        }
+    })
+}
+
+/// A loop that is made and waits for the others.
+struct Starting<S: 'static> {
+    handle: LoopHandle<S>,
+    go: Sender<Arc<[LoopHandle<S>]>>,
+    thread: JoinHandle<()>,
+}
+
+impl<S: 'static> Starting<S> {
+    fn spawn(
+        plan: &Arc<ServerBuilder<S>>,
+        index: usize,
+        count: usize,
+        sockets: Vec<Listener>,
+        outcome: &Arc<Outcome>,
+    ) -> io::Result<Self> {
+        let (made, is_made) = mpsc::channel();
+        let (go, may_go): (_, Receiver<Arc<[LoopHandle<S>]>>) = mpsc::channel();
+        let (plan, outcome) = (Arc::clone(plan), Arc::clone(outcome));
+        let thread = thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
+            let event_loop = match plan.make_loop(index, count, sockets) {
+                Ok(event_loop) => event_loop,
+                Err(error) => return drop(made.send(Err(error))),
+            };
+            let _ = made.send(Ok(event_loop.handle()));
+            let Ok(loops) = may_go.recv() else { return };
+            outcome.record(&loops, || plan.run_loop(event_loop, index, &loops));
+        })?;
+        let gone = || io::Error::other("the state of a loop could not be made: its closure panicked");
+        match is_made.recv().unwrap_or_else(|_| Err(gone())) {
+            Ok(handle) => Ok(Self { handle, go, thread }),
+            Err(error) => {
+                // When it is gone, so are its sockets. That it panicked has been told.
+                let _ = thread.join();
+                Err(error)
+            }
+        }
+    }
+
+    /// Another loop could not be made: this one finds its starter gone, and ends.
+    fn abandon(self) {
+        drop(self.go);
+        // It has nothing to tell.
+        let _ = self.thread.join();
+    }
+
+    fn go(self, loops: &Arc<[LoopHandle<S>]>) -> JoinHandle<()> {
+        // The thread waits for this; if it has died, its join will tell.
+        let _ = self.go.send(Arc::clone(loops));
+        self.thread
+    }
+}

@@ -1,0 +1,41 @@
+//! What a loop watches: the kinds of thing that stand in its registry.
+
+use std::os::fd::OwnedFd;
+
+use crate::acceptor::Acceptor;
+use crate::connection::Connection;
+use crate::timer::TimerId;
+
+/// One slot of a loop's registry. As large as a connection; the rarer kinds are boxed.
+pub(crate) enum Source {
+    Connection(Connection),
+    Listener(Box<Acceptor>),
+    /// A closed connection whose peer may still send: input is discarded until its end, or until the timer.
+    Lingering {
+        fd: OwnedFd,
+        deadline: Option<TimerId>,
+        /// Has an entry in the loop's pending queue.
+        pending: bool,
+    },
+    /// The mailbox's descriptor, which lives in the mailbox.
+    Waker,
+    Signals(OwnedFd),
+    /// A closure that waits for its time.
+    Task(TimerId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_the_registry_room_for_vacant_and_retired() {
+        assert_eq!(size_of::<Option<Option<Source>>>(), size_of::<Connection>());
+    }
+
+    #[test]
+    fn is_no_larger_than_a_connection() {
+        assert_eq!(size_of::<Source>(), size_of::<Connection>());
+        assert_eq!(size_of::<Option<Source>>(), size_of::<Connection>());
+    }
+}

@@ -1,0 +1,11 @@
+//! The monotonic clock, which no change of the wall clock moves; see clock_gettime(2).
+
+/// Nanoseconds on `CLOCK_MONOTONIC`, the clock of `std::time::Instant` too. It counts from the machine's start, so 64 bits
+/// last for centuries.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec to `time`; CLOCK_MONOTONIC always exists, so the call cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}

@@ -1,0 +1,151 @@
+//! The epoll interface: one descriptor that tells which others are ready; see epoll(7).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use libc::c_int;
+
+use super::{check, check_fd};
+
+/// Room for the events of one wait; by default none.
+#[derive(Default)]
+pub(crate) struct EventBuffer {
+    events: Vec<libc::epoll_event>,
+}
+
+impl EventBuffer {
+    /// Room for `capacity` events, at least one.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { events: vec![libc::epoll_event { events: 0, u64: 0 }; capacity.clamp(1, MAX_EVENTS)] }
+    }
+
+    /// How many events fit.
+    pub(crate) fn capacity(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The first `count` events: those of the last wait, if that many came.
+    pub(crate) fn first(&self, count: usize) -> &[libc::epoll_event] {
+        &self.events[..count]
+    }
+
+    /// [`capacity`](Self::capacity) as the kernel takes it.
+    fn room(&self) -> c_int {
+        c_int::try_from(self.events.len()).expect("MAX_EVENTS fits a C int")
+    }
+}
+
+/// More events than a loop handles between two looks at its clock; keeps the count within a C int.
+const MAX_EVENTS: usize = 65_536;
+
+/// Makes an epoll instance; see epoll_create1(2).
+pub(crate) fn create() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes a flag word and touches no memory of ours.
+    check_fd(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+/// Watches `fd` for `events`, and says `word` when they come; see epoll_ctl(2).
+pub(crate) fn add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: u32, word: u64) -> io::Result<()> {
+    control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)
+}
+
+/// Stops watching `fd`.
+pub(crate) fn delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0)
+}
+
+fn control(epoll: BorrowedFd<'_>, operation: c_int, fd: BorrowedFd<'_>, events: u32, word: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events, u64: word };
+    // SAFETY: both descriptors are borrowed, so they are open, and the kernel only reads `event` during the call.
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) })?;
+    Ok(())
+}
+
+/// Waits for events, for at most `timeout_ms` milliseconds (-1: for ever); see epoll_wait(2).
+///
+/// Unlike the other calls this one answers `Interrupted` to its caller, who has a deadline to look at.
+#[inline]
+pub(crate) fn wait(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, timeout_ms: c_int) -> io::Result<usize> {
+    let room = buffer.room();
+    // SAFETY: the kernel writes at most `room` events, and the buffer holds that many.
+    let count = check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), buffer.events.as_mut_ptr(), room, timeout_ms) })?;
+    Ok(count.unsigned_abs() as usize)
+}
+
+/// Waits like [`wait`] with a timeout in nanoseconds: epoll_pwait2(2), in Linux since 5.11.
+///
+/// Answers `Unsupported` where the kernel does not have it.
+pub(crate) fn wait_precise(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, timeout: Duration) -> io::Result<usize> {
+    if cfg!(miri) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    let room = buffer.room();
+    let no_mask = ptr::null::<libc::sigset_t>();
+    // SAFETY: the kernel reads `timeout` and no mask, and writes at most `room` events: the buffer holds that many.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            buffer.events.as_mut_ptr(),
+            room,
+            &raw const timeout,
+            no_mask,
+            0_usize,
+        )
+    };
+    usize::try_from(result).map_err(|_| {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ENOSYS) { io::ErrorKind::Unsupported.into() } else { error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::eventfd;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn tells_the_word_of_a_ready_descriptor() {
+        let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
+        add(epoll.as_fd(), event.as_fd(), libc::EPOLLIN.cast_unsigned(), 77).unwrap();
+        let mut buffer = EventBuffer::new(4);
+        let told = |event: &libc::epoll_event| (event.events, event.u64) == (libc::EPOLLIN.cast_unsigned(), 77);
+        assert_eq!(wait(epoll.as_fd(), &mut buffer, 0).unwrap(), 0);
+        eventfd::signal(event.as_fd()).unwrap();
+        assert_eq!(wait(epoll.as_fd(), &mut buffer, -1).unwrap(), 1);
+        assert!(matches!(buffer.first(1), [event] if told(event)));
+    }
+
+    #[test]
+    fn a_second_registration_is_refused() {
+        let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
+        add(epoll.as_fd(), event.as_fd(), 0, 1).unwrap();
+        let error = add(epoll.as_fd(), event.as_fd(), 0, 2).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
+    }
+
+    #[test]
+    fn a_deleted_descriptor_is_silent() {
+        let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
+        add(epoll.as_fd(), event.as_fd(), libc::EPOLLIN.cast_unsigned(), 1).unwrap();
+        eventfd::signal(event.as_fd()).unwrap();
+        delete(epoll.as_fd(), event.as_fd()).unwrap();
+        assert_eq!(wait(epoll.as_fd(), &mut EventBuffer::new(1), 0).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_precise_wait_ends_or_is_not_supported() {
+        let epoll = create().unwrap();
+        match wait_precise(epoll.as_fd(), &mut EventBuffer::new(1), Duration::from_micros(50)) {
+            Ok(count) => assert_eq!(count, 0),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Safe wrappers of the system calls the library makes; all `unsafe` code of the workspace is here.
+//!
+//! The modules above call no libc function, so this is also the seam at which a simulated kernel can stand in.
+//! Every descriptor made here is nonblocking and close-on-exec from birth, and `EINTR` is retried (but by
+//! [`epoll::wait`], whose caller has a deadline to look at first).
+#![allow(unsafe_code)]
+
+pub(crate) mod affinity;
+pub(crate) mod clock;
+pub(crate) mod epoll;
+pub(crate) mod eventfd;
+pub(crate) mod option;
+pub(crate) mod signal;
+mod sockaddr;
+pub(crate) mod socket;
+pub(crate) mod stream;
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use libc::c_int;
+
+/// The result of a call that answers -1 and sets `errno` when it fails.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// [`check`] for the calls that answer with a byte count.
+#[inline]
+fn check_count(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// [`check`] for the calls that answer with a new descriptor.
+fn check_fd(result: c_int) -> io::Result<OwnedFd> {
+    let fd = check(result)?;
+    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns or closes it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Calls again for as long as a signal interrupts the call; see signal(7).
+#[inline]
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
