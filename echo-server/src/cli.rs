@@ -1,0 +1,175 @@
+//! Values and errors of the command line: durations, sizes, addresses, and one line for whatever is wrong.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use reactor::Address;
+
+/// The exit code of a program that failed at what it was asked to do.
+pub const FAILURE: u8 = 1;
+
+/// The exit code of a program that did not understand what it was asked to do.
+pub const USAGE: u8 = 2;
+
+/// Reads the arguments of this process. `Err`: the program is to end now with this code, and all is said.
+///
+/// `--help` and `--version` go to stdout; whatever is wrong is one line on stderr that names the culprit. Neither minds
+/// that nobody reads.
+///
+/// # Errors
+/// The exit code: 0 after `--help` and `--version`, 2 after a bad argument.
+pub fn parse<T: Parser>() -> Result<T, ExitCode> {
+    parse_from(std::env::args_os())
+}
+
+fn parse_from<T: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<T, ExitCode> {
+    T::try_parse_from(arguments).map_err(|error| {
+        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if asked_for {
+            // A reader that has gone away has seen what it wanted.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let line = one_line(&error.render().to_string());
+        let _ = writeln!(io::stderr(), "{}: {line}", T::command().get_name());
+        ExitCode::from(USAGE)
+    })
+}
+
+/// Writes the completion script of a program to stdout.
+///
+/// # Errors
+/// Stdout does not take it; that its reader went away is none.
+pub fn write_completions<T: CommandFactory>(shell: Shell) -> io::Result<()> {
+    let mut command = T::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    let mut stdout = io::stdout();
+    match stdout.write_all(&script).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Reads a duration such as `10s`, `500ms` or `1m 30s`.
+///
+/// # Errors
+/// Says what is wrong and how to write one.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s, 500ms or 1m30s"))
+}
+
+/// Reads a duration that is not zero.
+///
+/// # Errors
+/// As [`duration`], or it is zero.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Reads a count of at least 1.
+///
+/// # Errors
+/// It is zero, or no number.
+pub fn positive_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
+}
+
+/// Reads a size in bytes such as `64KiB`, `1MB` or `512`; it is at least 1.
+///
+/// # Errors
+/// Says what is wrong and how to write one.
+pub fn size(text: &str) -> Result<usize, String> {
+    let ByteSize(bytes) = ByteSize::from_str(text).map_err(|_| "not a size; write 64KiB, 1MB or 512".to_owned())?;
+    match usize::try_from(bytes) {
+        Ok(0) => Err("it must be at least one byte".to_owned()),
+        // An allocation has to fit in half of the address space.
+        Ok(bytes) if isize::try_from(bytes).is_ok() => Ok(bytes),
+        _ => Err("that is more than memory can hold".to_owned()),
+    }
+}
+
+/// Reads the address of a stream socket: `tcp://HOST:PORT`, `HOST:PORT`, `unix:/path` or `unix:@name`.
+///
+/// # Errors
+/// Says what is wrong and what to write instead.
+pub fn stream_address(text: &str) -> Result<Address, String> {
+    match text.parse() {
+        Ok(Address::Udp(_)) => Err("datagrams are not supported yet; write a tcp:// or unix: address".to_owned()),
+        Ok(address) => Ok(address),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Makes one line of an error with several paragraphs, and leaves out the usage.
+fn one_line(rendered: &str) -> String {
+    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| rendered.find(mark)).min();
+    let text = rendered[..end.unwrap_or(rendered.len())].replace("\n\n", "; ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let space = if line.is_empty() { "" } else { " " };
+        line.push_str(space);
+        // What was typed may hold anything, and the terminal should not obey it.
+        word.chars().for_each(|char| match char.is_control() {
+            true => line.extend(char.escape_default()),
+            false => line.push(char),
+        });
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "ten", "10", "-1s", "1x"] {
+            assert!(duration(bad).unwrap_err().contains("write 10s"), "{bad}");
+        }
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1MB"), Ok(1_000_000));
+        assert_eq!(size("512"), Ok(512));
+        for bad in ["", "much", "-1", "0", "64XB", "9EiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_refused_by_name() {
+        assert!(stream_address("udp://127.0.0.1:1").unwrap_err().contains("not supported yet"));
+        assert!(stream_address("127.0.0.1:1").is_ok());
+    }
+
+    #[test]
+    fn an_error_of_many_lines_becomes_one() {
+        let rendered =
+            "error: unexpected argument '--x\x1b' found\n\n  tip: write '--y'\n\nUsage: a [OPTIONS]\n\nFor more";
+        assert_eq!(one_line(rendered), r"unexpected argument '--x\u{1b}' found; tip: write '--y'");
+    }
+}

@@ -1,0 +1,111 @@
+//! `echo-server`: sends back every byte it receives, over TCP and Unix stream sockets.
+
+#![forbid(unsafe_code)]
+
+mod echo;
+mod inherited;
+mod options;
+mod stats;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use echo_server::cli;
+use echo_server::console::Console;
+use echo_server::logging;
+use reactor::{Address, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress};
+use tracing::level_filters::LevelFilter;
+
+use crate::echo::Echo;
+use crate::options::Options;
+use crate::stats::Stats;
+
+fn main() -> ExitCode {
+    let options = match cli::parse::<Options>() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let outcome = match options.completions {
+        Some(shell) => cli::write_completions::<Options>(shell).context("cannot write to stdout"),
+        None => serve(&options),
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if let Ok(console) = Console::start() {
+        console.say(format_args!("echo-server: {error:#}"));
+        console.flush();
+    }
+    ExitCode::from(cli::FAILURE)
+}
+
+/// Runs the server from its start to its end.
+fn serve(options: &Options) -> anyhow::Result<()> {
+    let server = builder(options)?.start().context("cannot start")?;
+    // The server has blocked the signals it waits for, and threads that start from here on do not catch them either.
+    let console = Console::start().context("cannot start")?;
+    logging::start(&console, options.log_level.clone(), LevelFilter::INFO);
+    for address in server.local_addresses() {
+        console.say(format_args!("listening on {}", url_of(address)));
+    }
+    let stats = options.stats_interval.map(|every| Stats::start(server.handle(), console.clone(), every)).transpose();
+    let stats = stats.context("cannot start")?;
+    let report = server.wait();
+    drop(stats);
+    if let Ok(report) = &report {
+        tell_cut(&console, report);
+    }
+    console.flush();
+    report.map(drop).context("the server failed")
+}
+
+/// The server with all its sockets bound, or nothing bound at all.
+fn builder(options: &Options) -> anyhow::Result<ServerBuilder> {
+    let mut builder = Server::builder()
+        .threads(options.threads)
+        .pin_threads(options.pin)
+        .limits(options.limits())
+        .max_connections(options.max_connections.unwrap_or(usize::MAX))
+        .shutdown_on_signals(options.shutdown_timeout);
+    let listen_options = ListenOptions::default().idle_timeout(options.idle_timeout);
+    let inherited = inherited::listeners()?;
+    for address in options.addresses(!inherited.is_empty()) {
+        let sharing = sharing_of(&address, options.sharing.into());
+        builder = builder.listen_with(address, &listen_options, sharing, |_peer| Echo)?;
+    }
+    for listener in inherited {
+        builder = listen_on_inherited(builder, listener, &listen_options, options.sharing.into());
+    }
+    Ok(builder)
+}
+
+/// A socket passed in cannot be bound once more, so there is one for all loops.
+fn listen_on_inherited(
+    builder: ServerBuilder,
+    listener: Listener,
+    options: &ListenOptions,
+    sharing: Sharing,
+) -> ServerBuilder {
+    let sharing = if sharing == Sharing::ReusePort { Sharing::Exclusive } else { sharing };
+    builder.listen_on(listener, options, sharing, |_peer| Echo)
+}
+
+/// A Unix path belongs to one socket, whatever is said of ports.
+fn sharing_of(address: &Address, sharing: Sharing) -> Sharing {
+    match (address, sharing) {
+        (Address::Unix(_), Sharing::ReusePort) => Sharing::Exclusive,
+        _ => sharing,
+    }
+}
+
+fn url_of(address: &SocketAddress) -> Address {
+    match address {
+        SocketAddress::Inet(address) => Address::from(*address),
+        SocketAddress::Unix(name) => Address::Unix(name.clone()),
+    }
+}
+
+fn tell_cut(console: &Console, report: &DrainReport) {
+    if report.cut > 0 {
+        let connections = if report.cut == 1 { "connection" } else { "connections" };
+        console.say(format_args!("cut {} {connections}, {} bytes unsent", report.cut, report.unsent));
+    }
+}
