@@ -1,0 +1,12 @@
+//! What the benches are made of: servers that echo, a load for them, and timers and mailboxes to compare.
+#![forbid(unsafe_code)]
+
+pub mod cores;
+pub mod descriptors;
+pub mod listener;
+pub mod load;
+pub mod options;
+pub mod peers;
+pub mod post;
+pub mod random;
+pub mod timers;
