@@ -86,7 +86,8 @@ impl Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && self.filter.would_enable(metadata.target(), metadata.level())
+        // A question without an event (`enabled!`) is neither an event nor a span.
+        !metadata.is_span() && self.filter.would_enable(metadata.target(), metadata.level())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

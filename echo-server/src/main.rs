@@ -39,10 +39,12 @@ fn main() -> ExitCode {
 
 /// Runs the server from its start to its end.
 fn serve(options: &Options) -> anyhow::Result<()> {
-    let server = builder(options)?.start().context("cannot start")?;
-    // The server has blocked the signals it waits for, and threads that start from here on do not catch them either.
+    let builder = builder(options)?;
+    // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
     let console = Console::start().context("cannot start")?;
+    // Before the first connection, which asks whether it is to be traced.
     logging::start(&console, options.log_level.clone(), LevelFilter::INFO);
+    let server = builder.start().context("cannot start")?;
     for address in server.local_addresses() {
         console.say(format_args!("listening on {}", url_of(address)));
     }

@@ -59,6 +59,13 @@ impl Silent {
     }
 }
 
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn socket_in(directory: &TempDir) -> PathBuf {
     directory.path().join("socket")
 }
