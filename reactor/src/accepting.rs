@@ -1,7 +1,6 @@
 //! Accepting in a loop: until nobody waits, within a budget, and through every shortage.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use crate::acceptor::{Accepted, Acceptor, Rest};
 use crate::address::SocketAddress;
@@ -12,6 +11,7 @@ use crate::handle::Mail;
 use crate::handler::Handler;
 use crate::placement::{Placement, VacancyBell};
 use crate::source::Source;
+use crate::sys::fd::Fd;
 use crate::token::Token;
 
 impl<S: 'static> EventLoop<S> {
@@ -98,7 +98,7 @@ impl<S: 'static> EventLoop<S> {
     }
 
     /// Takes a new connection in, or hands it over to the loop that is to have it.
-    fn place(&mut self, fd: OwnedFd, peer: &SocketAddress, factory: usize) {
+    fn place(&mut self, fd: Fd, peer: &SocketAddress, factory: usize) {
         let ours = match self.placements.get_mut(&factory) {
             Some(placement) => placement.place(fd, peer, factory),
             None => Some(fd),
@@ -171,7 +171,7 @@ impl<S: 'static> EventLoop<S> {
     }
 
     /// Enters an accepted socket, with a handler.
-    pub(crate) fn adopt(&mut self, fd: OwnedFd, peer: &SocketAddress, factory: usize) -> Option<Token> {
+    pub(crate) fn adopt(&mut self, fd: Fd, peer: &SocketAddress, factory: usize) -> Option<Token> {
         let Some(handler) = self.app.make_handler(factory, peer) else {
             self.engine.counters.panics.add(1);
             self.engine.counters.refused.add(1);

@@ -1,11 +1,11 @@
 //! A listener in one loop: takes connections until there are none, and rests when the system is short of something.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use crate::address::SocketAddress;
 use crate::net::listener::Listener;
+use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{eventfd, socket};
 use crate::timer::TimerId;
 
@@ -38,7 +38,7 @@ pub(crate) enum Rest {
 
 /// What accepting once brought.
 pub(crate) enum Accepted {
-    Connection(OwnedFd, SocketAddress),
+    Connection(Fd, SocketAddress),
     /// Nobody waits.
     Empty,
     /// That client is gone already; the next one may be there.
@@ -63,7 +63,7 @@ impl Acceptor {
         }
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> FdRef<'_> {
         self.listener.as_fd()
     }
 
@@ -95,7 +95,7 @@ impl Acceptor {
 
 /// A descriptor held back, to be given up when there is no other: with it a client can be taken out of the backlog and
 /// closed, which tells it to go elsewhere.
-pub(crate) struct Reserve(Option<OwnedFd>);
+pub(crate) struct Reserve(Option<Fd>);
 
 impl Reserve {
     pub(crate) fn new() -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::{self, monotonic_ns};
 
 /// Monotonic time, whatever happens to the wall clock.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Clock {
     pub(crate) fn new() -> Self {
         // In this order a deadline counted from the instant is at most late, by the time between these two looks.
         let origin_ns = monotonic_ns();
-        Self { origin: Instant::now(), origin_ns, now_ns: 0, now_ms: 0 }
+        Self { origin: clock::now(), origin_ns, now_ns: 0, now_ms: 0 }
     }
 
     /// Looks at the clock.

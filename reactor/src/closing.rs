@@ -1,7 +1,6 @@
 //! The end of connections in the engine: flushed, half-closed, lingering, gone.
 
 use std::mem;
-use std::os::fd::AsFd;
 
 use crate::close_reason::CloseReason;
 use crate::connection::{Connection, Flag, Phase};

@@ -1,20 +1,20 @@
 //! One stream socket: what is known of its readiness, what waits on it, and how far its life has come.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::event::Readiness;
 use crate::limits::Limits;
 use crate::output::Output;
+use crate::sys::fd::Fd;
 use crate::sys::stream::{self, Moved};
 use crate::timer::TimerId;
 use crate::wheel::Link;
 
 /// A connection, 32 bytes while it is idle: a loop may hold a million.
 pub(crate) struct Connection {
-    fd: OwnedFd,
+    fd: Fd,
     /// Milliseconds of the loop's clock, cut to 32 bits, at which bytes last moved.
     pub(crate) last_activity: u32,
     /// The idle timeout in milliseconds; 0 is none.
@@ -96,7 +96,7 @@ impl Flag {
 
 impl Connection {
     /// A connection that is up. A fresh socket has room for output.
-    pub(crate) fn open(fd: OwnedFd, now_ms: u32) -> Self {
+    pub(crate) fn open(fd: Fd, now_ms: u32) -> Self {
         Self {
             fd,
             last_activity: now_ms,
@@ -109,15 +109,15 @@ impl Connection {
     }
 
     /// A connection whose attempt to connect is under way.
-    pub(crate) fn connecting(fd: OwnedFd, now_ms: u32) -> Self {
+    pub(crate) fn connecting(fd: Fd, now_ms: u32) -> Self {
         Self { phase: Phase::Connecting, flags: 0, ..Self::open(fd, now_ms) }
     }
 
-    pub(crate) fn fd(&self) -> &OwnedFd {
+    pub(crate) fn fd(&self) -> &Fd {
         &self.fd
     }
 
-    pub(crate) fn into_fd(self) -> OwnedFd {
+    pub(crate) fn into_fd(self) -> Fd {
         self.fd
     }
 
@@ -396,12 +396,13 @@ impl Extra {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Connection::open(ours.into(), 0), theirs)
+        (Connection::open(OwnedFd::from(ours).into(), 0), theirs)
     }
 
     #[test]

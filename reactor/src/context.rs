@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::poller::Poller;
 use crate::registry::Registry;
 use crate::scratch::Scratch;
 use crate::source::Source;
+use crate::sys::fd::Fd;
 use crate::timer::{TimerId, TimerQueue};
 use crate::token::Token;
 
@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// Enters a socket as a connection. On failure the socket is closed and nothing is left behind.
-    pub(crate) fn adopt(&mut self, fd: OwnedFd, phase: Phase, idle_ms: u32) -> io::Result<Token> {
+    pub(crate) fn adopt(&mut self, fd: Fd, phase: Phase, idle_ms: u32) -> io::Result<Token> {
         let now = self.clock.stamp();
         let mut connection = match phase {
             Phase::Connecting => Connection::connecting(fd, now),

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 
 use crate::acceptor::Acceptor;
 use crate::address::SocketAddress;

@@ -1,7 +1,6 @@
 //! A loop as other threads see it.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,8 @@ use crate::address::SocketAddress;
 use crate::context::LoopContext;
 use crate::mailbox::{PostError, Postbox};
 use crate::metrics::{Counters, Metrics};
+use crate::sys::clock;
+use crate::sys::fd::Fd;
 use crate::token::ConnId;
 
 /// A loop as other threads see it: `Clone`, `Send` and `Sync`, whatever the loop's state is.
@@ -29,7 +30,7 @@ pub(crate) enum Mail<S> {
     Execute(Task<S>),
     /// A socket that another loop accepted.
     Adopt {
-        fd: OwnedFd,
+        fd: Fd,
         peer: SocketAddress,
         factory: usize,
     },
@@ -94,7 +95,7 @@ impl<S> LoopHandle<S> {
     /// # Errors
     /// [`PostError::Stopped`]: the loop has ended.
     pub fn shutdown(&self, grace: Duration) -> Result<(), PostError> {
-        let now = Instant::now();
+        let now = clock::now();
         // A grace beyond what the clock can tell is as good as a year.
         let deadline = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86_400));
         self.post_urgent(Mail::Shutdown(deadline))

@@ -1,12 +1,11 @@
 //! Messages from other threads, as a turn of the loop handles them.
 
-use std::os::fd::OwnedFd;
-
 use crate::address::SocketAddress;
 use crate::application::run_task;
 use crate::event_loop::EventLoop;
 use crate::handle::Mail;
 use crate::placement::VacancyBell;
+use crate::sys::fd::Fd;
 
 impl<S: 'static> EventLoop<S> {
     /// Handles messages from other threads, up to the budget.
@@ -36,7 +35,7 @@ impl<S: 'static> EventLoop<S> {
     }
 
     /// Enters a socket that another loop accepted; its handler hears of a drain that has begun meanwhile.
-    pub(crate) fn adopt_handed_over(&mut self, fd: OwnedFd, peer: &SocketAddress, factory: usize) {
+    pub(crate) fn adopt_handed_over(&mut self, fd: Fd, peer: &SocketAddress, factory: usize) {
         let adopted = self.adopt(fd, peer, factory);
         // Counted when it is among the open ones, so that the accepting loop never misses it.
         self.engine.counters.handed_over.add_released(1);

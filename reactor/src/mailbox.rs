@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::sys::eventfd;
+use crate::sys::fd::{Fd, FdRef};
 use crate::wake::WakeFlag;
 
 /// Why a message did not go into a loop's mailbox. Nothing of it was done.
@@ -97,7 +97,7 @@ impl<M> Mailbox<M> {
     }
 
     /// The descriptor on which an edge comes when a message arrives while the loop sleeps. It need not be read.
-    pub(crate) fn waker(&self) -> BorrowedFd<'_> {
+    pub(crate) fn waker(&self) -> FdRef<'_> {
         self.shared.waker.as_fd()
     }
 
@@ -132,7 +132,7 @@ impl<M> Mailbox<M> {
 
 struct Shared {
     flag: WakeFlag,
-    waker: OwnedFd,
+    waker: Fd,
     /// The loop has ended, though its mailbox is there still.
     closed: AtomicBool,
     capacity: usize,

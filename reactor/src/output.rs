@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 
 use crate::buffer::Buffer;
+use crate::sys::fd::FdRef;
 use crate::sys::stream;
 
 /// A queue of bytes for one socket.
@@ -37,7 +37,7 @@ impl Output {
     }
 
     /// Sends in one call what one call takes, and forgets what the kernel took.
-    pub(crate) fn send(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, fd: FdRef<'_>) -> io::Result<usize> {
         let sent = match self.pieces.len() {
             0 => return Ok(0),
             1 => stream::send(fd, self.pieces[0].as_slice())?,
@@ -95,7 +95,7 @@ mod tests {
         bytes.chunks(23_456).for_each(|chunk| output.push(chunk));
         let mut received = Vec::new();
         while received.len() < bytes.len() {
-            match output.send(ours.as_fd()) {
+            match output.send(ours.as_fd().into()) {
                 Ok(sent) => assert!(sent > 0 || output.is_empty()),
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }

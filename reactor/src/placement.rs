@@ -1,11 +1,11 @@
 //! One loop accepts for all: which loop a new connection goes to.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crate::address::SocketAddress;
 use crate::handle::{LoopHandle, Mail};
+use crate::sys::fd::Fd;
 
 /// How an accepting loop picks the loop for a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl<S> Placement<S> {
     }
 
     /// Hands a connection over. It comes back if it is to live on this loop.
-    pub(crate) fn place(&mut self, fd: OwnedFd, peer: &SocketAddress, factory: usize) -> Option<OwnedFd> {
+    pub(crate) fn place(&mut self, fd: Fd, peer: &SocketAddress, factory: usize) -> Option<Fd> {
         let Some(index) = self.pick() else { return Some(fd) };
         self.next = (index + 1) % self.targets.len();
         if index == 0 {

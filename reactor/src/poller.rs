@@ -2,16 +2,16 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::interest::Interest;
 use crate::sys::epoll::{self, EventBuffer};
+use crate::sys::fd::{Fd, FdRef};
 use crate::token::Token;
 
 /// One epoll instance and room for the events of one wait.
 pub(crate) struct Poller {
-    epoll: OwnedFd,
+    epoll: Fd,
     events: EventBuffer,
     /// Whether the kernel takes timeouts in nanoseconds, as far as is known.
     precise: bool,
@@ -23,12 +23,12 @@ impl Poller {
     }
 
     /// Watches `fd`; what happens to it comes as events with `token`.
-    pub(crate) fn register(&self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&self, fd: FdRef<'_>, interest: Interest, token: Token) -> io::Result<()> {
         epoll::add(self.epoll.as_fd(), fd, interest.bits(), token.word())
     }
 
     /// Forgets `fd`. Closing a descriptor does as much, so this is for those that stay open.
-    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn deregister(&self, fd: FdRef<'_>) -> io::Result<()> {
         epoll::delete(self.epoll.as_fd(), fd)
     }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::AsFd;
 
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::{Connection, Flag, Phase};

@@ -1,7 +1,5 @@
 //! Serving one connection: output first, then input, each within its budget.
 
-use std::os::fd::AsFd;
-
 use crate::application::{call, call_begun};
 use crate::buffer::Buffer;
 use crate::close_reason::CloseReason;

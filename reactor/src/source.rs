@@ -1,9 +1,8 @@
 //! What a loop watches: the kinds of thing that stand in its registry.
 
-use std::os::fd::OwnedFd;
-
 use crate::acceptor::Acceptor;
 use crate::connection::Connection;
+use crate::sys::fd::Fd;
 use crate::timer::TimerId;
 
 /// One slot of a loop's registry. As large as a connection; the rarer kinds are boxed.
@@ -12,14 +11,14 @@ pub(crate) enum Source {
     Listener(Box<Acceptor>),
     /// A closed connection whose peer may still send: input is discarded until its end, or until the timer.
     Lingering {
-        fd: OwnedFd,
+        fd: Fd,
         deadline: Option<TimerId>,
         /// Has an entry in the loop's pending queue.
         pending: bool,
     },
     /// The mailbox's descriptor, which lives in the mailbox.
     Waker,
-    Signals(OwnedFd),
+    Signals(Fd),
     /// A closure that waits for its time.
     Task(TimerId),
 }

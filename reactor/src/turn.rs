@@ -1,7 +1,6 @@
 //! One turn of the loop: wait, dispatch, pending, mail, timers, settle.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::application::{call, drop_safely, run_task};

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::address::SocketAddress;
+use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{option, socket};
 
 /// How to connect.
@@ -59,7 +59,7 @@ impl ConnectOptions {
 }
 
 /// A socket on its way to `target`. It turns writable when the attempt has ended, one way or the other.
-pub(crate) fn begin(target: &SocketAddress, options: &ConnectOptions) -> io::Result<OwnedFd> {
+pub(crate) fn begin(target: &SocketAddress, options: &ConnectOptions) -> io::Result<Fd> {
     let fd = socket::stream(target)?;
     if let SocketAddress::Inet(_) = target {
         option::set_nodelay(fd.as_fd(), options.nodelay)?;
@@ -72,7 +72,7 @@ pub(crate) fn begin(target: &SocketAddress, options: &ConnectOptions) -> io::Res
 }
 
 /// How the attempt ended: `Ok(true)` connected, `Ok(false)` still under way, or the error.
-pub(crate) fn outcome(fd: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn outcome(fd: FdRef<'_>) -> io::Result<bool> {
     if let Some(error) = option::take_error(fd)? {
         return Err(error);
     }
@@ -91,7 +91,7 @@ pub(crate) fn outcome(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
-fn bind(fd: BorrowedFd<'_>, local: SocketAddr) -> io::Result<()> {
+fn bind(fd: FdRef<'_>, local: SocketAddr) -> io::Result<()> {
     option::set_reuse_address(fd)?;
     socket::bind(fd, &local.into())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot use the local address {local}: {error}")))

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::address::{SocketAddress, UnixName};
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
+use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{option, socket};
 
 /// How to listen, and what the accepted connections start with.
@@ -100,7 +101,7 @@ pub struct Listener {
 
 #[derive(Debug)]
 struct Shared {
-    fd: OwnedFd,
+    fd: Fd,
     local: SocketAddress,
     _path: Option<BoundPath>,
 }
@@ -138,6 +139,7 @@ impl Listener {
     /// # Errors
     /// When the descriptor is no listening stream socket.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let fd = Fd::from(fd);
         if !option::is_listening(fd.as_fd())? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -155,7 +157,7 @@ impl Listener {
         &self.shared.local
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> FdRef<'_> {
         self.shared.fd.as_fd()
     }
 
@@ -170,7 +172,7 @@ impl Listener {
 }
 
 /// Sets what accepted sockets will inherit. The buffers count before listen(2), which fixes the window scale.
-fn apply(options: &ListenOptions, fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result<()> {
+fn apply(options: &ListenOptions, fd: FdRef<'_>, address: &SocketAddress) -> io::Result<()> {
     if let Some(bytes) = options.receive_buffer {
         option::set_receive_buffer(fd, bytes)?;
     }
@@ -193,7 +195,7 @@ fn apply(options: &ListenOptions, fd: BorrowedFd<'_>, address: &SocketAddress) -
 }
 
 /// Binds; a Unix path answers with what removes it again.
-fn bind_replacing_stale(fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result<Option<BoundPath>> {
+fn bind_replacing_stale(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<Option<BoundPath>> {
     let SocketAddress::Unix(UnixName::Path(path)) = address else {
         socket::bind(fd, address)?;
         return Ok(None);

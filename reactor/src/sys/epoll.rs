@@ -1,12 +1,12 @@
 //! The epoll interface: one descriptor that tells which others are ready; see epoll(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
 use libc::c_int;
 
+use super::fd::{Fd, FdRef};
 use super::{check, check_fd};
 
 /// Room for the events of one wait; by default none.
@@ -41,22 +41,22 @@ impl EventBuffer {
 const MAX_EVENTS: usize = 65_536;
 
 /// Makes an epoll instance; see epoll_create1(2).
-pub(crate) fn create() -> io::Result<OwnedFd> {
+pub(crate) fn create() -> io::Result<Fd> {
     // SAFETY: the call takes a flag word and touches no memory of ours.
     check_fd(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
 }
 
 /// Watches `fd` for `events`, and says `word` when they come; see epoll_ctl(2).
-pub(crate) fn add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: u32, word: u64) -> io::Result<()> {
+pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
     control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)
 }
 
 /// Stops watching `fd`.
-pub(crate) fn delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn delete(epoll: FdRef<'_>, fd: FdRef<'_>) -> io::Result<()> {
     control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0)
 }
 
-fn control(epoll: BorrowedFd<'_>, operation: c_int, fd: BorrowedFd<'_>, events: u32, word: u64) -> io::Result<()> {
+fn control(epoll: FdRef<'_>, operation: c_int, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
     let mut event = libc::epoll_event { events, u64: word };
     // SAFETY: both descriptors are borrowed, so they are open, and the kernel only reads `event` during the call.
     check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) })?;
@@ -67,7 +67,7 @@ fn control(epoll: BorrowedFd<'_>, operation: c_int, fd: BorrowedFd<'_>, events: 
 ///
 /// Unlike the other calls this one answers `Interrupted` to its caller, who has a deadline to look at.
 #[inline]
-pub(crate) fn wait(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, timeout_ms: c_int) -> io::Result<usize> {
+pub(crate) fn wait(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout_ms: c_int) -> io::Result<usize> {
     let room = buffer.room();
     // SAFETY: the kernel writes at most `room` events, and the buffer holds that many.
     let count = check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), buffer.events.as_mut_ptr(), room, timeout_ms) })?;
@@ -77,7 +77,7 @@ pub(crate) fn wait(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, timeout_ms: 
 /// Waits like [`wait`] with a timeout in nanoseconds: epoll_pwait2(2), in Linux since 5.11.
 ///
 /// Answers `Unsupported` where the kernel does not have it.
-pub(crate) fn wait_precise(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, timeout: Duration) -> io::Result<usize> {
+pub(crate) fn wait_precise(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout: Duration) -> io::Result<usize> {
     if cfg!(miri) {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -109,7 +109,6 @@ pub(crate) fn wait_precise(epoll: BorrowedFd<'_>, buffer: &mut EventBuffer, time
 mod tests {
     use super::*;
     use crate::sys::eventfd;
-    use std::os::fd::AsFd;
 
     #[test]
     fn tells_the_word_of_a_ready_descriptor() {

@@ -9,6 +9,7 @@ pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod fd;
 pub(crate) mod option;
 pub(crate) mod signal;
 mod sockaddr;
@@ -16,9 +17,10 @@ pub(crate) mod socket;
 pub(crate) mod stream;
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
 
 use libc::c_int;
+
+use fd::Fd;
 
 /// The result of a call that answers -1 and sets `errno` when it fails.
 fn check(result: c_int) -> io::Result<c_int> {
@@ -32,10 +34,8 @@ fn check_count(result: libc::ssize_t) -> io::Result<usize> {
 }
 
 /// [`check`] for the calls that answer with a new descriptor.
-fn check_fd(result: c_int) -> io::Result<OwnedFd> {
-    let fd = check(result)?;
-    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns or closes it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn check_fd(result: c_int) -> io::Result<Fd> {
+    Ok(Fd::made(check(result)?))
 }
 
 /// Calls again for as long as a signal interrupts the call; see signal(7).

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::thread::{self, ThreadId};
 
 use libc::c_int;
 
+use super::fd::{Fd, FdRef};
 use super::{check, check_count, check_fd, retry};
 
 /// A set of signals.
@@ -76,13 +76,13 @@ fn restore(mask: &SignalSet) -> io::Result<()> {
 }
 
 /// A descriptor that tells of these signals while they are blocked.
-pub(crate) fn create(signals: &SignalSet) -> io::Result<OwnedFd> {
+pub(crate) fn create(signals: &SignalSet) -> io::Result<Fd> {
     // SAFETY: the set is live for the call, and -1 asks for a new descriptor.
     check_fd(unsafe { libc::signalfd(-1, &raw const signals.0, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) })
 }
 
 /// The number of the next signal that came; `WouldBlock` when there is none.
-pub(crate) fn read(fd: BorrowedFd<'_>) -> io::Result<c_int> {
+pub(crate) fn read(fd: FdRef<'_>) -> io::Result<c_int> {
     // SAFETY: `signalfd_siginfo` is made of integers, for which all bits zero is a value.
     let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
     let size = size_of_val(&info);
@@ -101,7 +101,6 @@ pub(crate) const STOP_SIGNALS: [c_int; 2] = [libc::SIGINT, libc::SIGTERM];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_number_that_is_no_signal_is_refused() {

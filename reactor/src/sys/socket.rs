@@ -2,17 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 
 use crate::address::SocketAddress;
 
+use super::fd::{Fd, FdRef};
 use super::sockaddr::RawAddress;
 use super::{check, check_fd, retry};
 
 /// Makes a stream socket of the family that `address` needs; see socket(2).
-pub(crate) fn stream(address: &SocketAddress) -> io::Result<OwnedFd> {
+pub(crate) fn stream(address: &SocketAddress) -> io::Result<Fd> {
     let family = match address {
         SocketAddress::Inet(SocketAddr::V4(_)) => libc::AF_INET,
         SocketAddress::Inet(SocketAddr::V6(_)) => libc::AF_INET6,
@@ -24,7 +24,7 @@ pub(crate) fn stream(address: &SocketAddress) -> io::Result<OwnedFd> {
 }
 
 /// Gives the socket its local address; see bind(2).
-pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result<()> {
+pub(crate) fn bind(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<()> {
     let raw = RawAddress::encode(address)?;
     // SAFETY: `raw` holds `raw.length()` bytes of address, which the kernel only reads.
     check(unsafe { libc::bind(fd.as_raw_fd(), raw.as_ptr(), raw.length()) })?;
@@ -32,7 +32,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result<()
 }
 
 /// Makes the socket accept connections, `backlog` of which may wait (the kernel cuts it at `somaxconn`); see listen(2).
-pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+pub(crate) fn listen(fd: FdRef<'_>, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
     // SAFETY: the call takes two integers and touches no memory of ours.
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
@@ -40,7 +40,7 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 }
 
 /// Takes the next connection from the backlog; see accept4(2).
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddress)> {
+pub(crate) fn accept(fd: FdRef<'_>) -> io::Result<(Fd, SocketAddress)> {
     let mut peer = RawAddress::unset();
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let socket = retry(|| {
@@ -54,7 +54,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddress)>
 /// Begins a connection; `Ok(false)` says that it is under way and the socket will turn writable; see connect(2).
 ///
 /// An interrupted connect goes on in the kernel, so `EINTR` counts as under way and is not retried.
-pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result<bool> {
+pub(crate) fn connect(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<bool> {
     let raw = RawAddress::encode(address)?;
     // SAFETY: `raw` holds `raw.length()` bytes of address, which the kernel only reads.
     match check(unsafe { libc::connect(fd.as_raw_fd(), raw.as_ptr(), raw.length()) }) {
@@ -65,14 +65,14 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> io::Result
 }
 
 /// Ends the sending direction: the peer reads end of stream after what was sent; see shutdown(2).
-pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn shutdown_write(fd: FdRef<'_>) -> io::Result<()> {
     // SAFETY: the call takes two integers and touches no memory of ours.
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) })?;
     Ok(())
 }
 
 /// The address the socket is bound to; see getsockname(2).
-pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddress> {
+pub(crate) fn local_address(fd: FdRef<'_>) -> io::Result<SocketAddress> {
     let mut raw = RawAddress::unset();
     let (bytes, length) = raw.out_pointers();
     // SAFETY: the kernel writes at most `length` bytes of address, which `raw` has room for.
@@ -81,7 +81,7 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddress> {
 }
 
 /// The address of the other end; see getpeername(2).
-pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddress> {
+pub(crate) fn peer_address(fd: FdRef<'_>) -> io::Result<SocketAddress> {
     let mut raw = RawAddress::unset();
     let (bytes, length) = raw.out_pointers();
     // SAFETY: the kernel writes at most `length` bytes of address, which `raw` has room for.

@@ -2,29 +2,29 @@
 
 use std::io::{self, IoSlice};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::fd::FdRef;
 use super::{check_count, retry};
 
 /// Reads what has arrived; `Ok(0)` is the end of the stream, `WouldBlock` says that nothing waits.
-pub(crate) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv(fd: FdRef<'_>, into: &mut [u8]) -> io::Result<usize> {
     retry(|| recv_once(fd, into).result())
 }
 
 /// Sends bytes, perhaps only the first of them; a peer that is gone is `BrokenPipe`, never SIGPIPE.
-pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
     retry(|| send_once(fd, bytes).result())
 }
 
 /// [`recv`], which a signal may interrupt.
 #[inline]
-pub(crate) fn recv_once(fd: BorrowedFd<'_>, into: &mut [u8]) -> Moved {
+pub(crate) fn recv_once(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
     bare::recv(fd, into)
 }
 
 /// [`send`], which a signal may interrupt.
 #[inline]
-pub(crate) fn send_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> Moved {
+pub(crate) fn send_once(fd: FdRef<'_>, bytes: &[u8]) -> Moved {
     bare::send(fd, bytes)
 }
 
@@ -62,20 +62,20 @@ impl Moved {
 /// takes in user space.
 #[cfg(not(miri))]
 mod bare {
-    use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+    use std::os::fd::RawFd;
 
     use libc::{c_int, c_long};
 
-    use super::Moved;
+    use super::{FdRef, Moved};
 
     #[inline]
-    pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> Moved {
+    pub(super) fn recv(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
         // SAFETY: recvfrom(2) writes at most `into.len()` bytes to `into`, and no address.
         unsafe { call(libc::SYS_recvfrom, fd.as_raw_fd(), into.as_mut_ptr(), into.len(), 0) }
     }
 
     #[inline]
-    pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Moved {
+    pub(super) fn send(fd: FdRef<'_>, bytes: &[u8]) -> Moved {
         // SAFETY: sendto(2) reads `bytes.len()` bytes of `bytes` and writes none of them; it reads no address.
         unsafe { call(libc::SYS_sendto, fd.as_raw_fd(), bytes.as_ptr().cast_mut(), bytes.len(), libc::MSG_NOSIGNAL) }
     }
@@ -116,16 +116,14 @@ mod bare {
 /// The same by the C library, which is what Miri knows.
 #[cfg(miri)]
 mod bare {
-    use std::os::fd::{AsRawFd, BorrowedFd};
+    use super::{FdRef, Moved};
 
-    use super::Moved;
-
-    pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> Moved {
+    pub(super) fn recv(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
         // SAFETY: at most `into.len()` bytes are written to `into`.
         Moved::from_call(unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), 0) })
     }
 
-    pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Moved {
+    pub(super) fn send(fd: FdRef<'_>, bytes: &[u8]) -> Moved {
         // SAFETY: `bytes.len()` bytes are read from `bytes`.
         Moved::from_call(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) })
     }
@@ -134,7 +132,7 @@ mod bare {
 /// Sends several slices as one: writev(2) with `MSG_NOSIGNAL`, which only sendmsg(2) takes.
 ///
 /// Slices beyond [`MAX_SLICES`] wait for the next call.
-pub(crate) fn send_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: `msghdr` is made of pointers and integers, for which all bits zero is a value: no name, no control data.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     // The kernel only reads through this pointer; `IoSlice` has the layout of `iovec` by its documentation.
