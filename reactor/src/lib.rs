@@ -150,6 +150,8 @@ mod listening;
 mod mail;
 mod mailbox;
 mod metrics;
+#[cfg(all(loom, test))]
+mod model;
 pub mod net;
 mod outbox;
 mod output;
@@ -162,6 +164,7 @@ mod server;
 mod server_builder;
 mod service;
 mod source;
+mod sync;
 mod sys;
 pub mod timer;
 mod token;

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
-
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{AtomicBool, Ordering};
 use crate::sys::eventfd;
 use crate::sys::fd::{Fd, FdRef};
 use crate::wake::WakeFlag;
@@ -85,7 +84,7 @@ impl<M> Mailbox<M> {
     /// A mailbox in which at most `capacity` messages wait.
     pub(crate) fn new(capacity: usize) -> io::Result<(Postbox<M>, Self)> {
         // The count in the flag bounds the queue, so memory is taken as messages come and not for `capacity` at once.
-        let (sender, receiver) = crossbeam_channel::unbounded();
+        let (sender, receiver) = channel::unbounded();
         let shared = Arc::new(Shared {
             flag: WakeFlag::default(),
             waker: eventfd::create()?,

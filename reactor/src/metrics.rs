@@ -1,10 +1,10 @@
 //! Counters of one loop, written by its thread alone and read by any.
 
 use std::ops::AddAssign;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
+use crate::sync::{AtomicU64, Ordering};
 
 /// What a loop has counted since it started, at one moment. Add snapshots up for several loops.
 ///

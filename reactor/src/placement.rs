@@ -1,10 +1,10 @@
 //! One loop accepts for all: which loop a new connection goes to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crate::address::SocketAddress;
 use crate::handle::{LoopHandle, Mail};
+use crate::sync::{AtomicBool, Ordering, fence};
 use crate::sys::fd::Fd;
 
 /// How an accepting loop picks the loop for a new connection.

@@ -1,6 +1,6 @@
 //! The agreement between a loop that may sleep and the threads that post to it: nobody is missed, few are woken.
 
-use std::sync::atomic::{AtomicIsize, Ordering};
+use crate::sync::{AtomicIsize, Ordering};
 
 /// How many messages were posted and whether the loop sleeps, in one word.
 ///
