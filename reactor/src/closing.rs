@@ -93,7 +93,7 @@ impl Engine {
         if lingers(connection, reason) {
             // In this order, for a loop that hands connections over adds the two up.
             self.linger(token);
-            self.counters.open.subtract(1);
+            self.counters.open.subtract_released(1);
             return;
         }
         if matches!(reason, CloseReason::Aborted) {

@@ -5,6 +5,7 @@ use crate::application::run_task;
 use crate::event_loop::EventLoop;
 use crate::handle::Mail;
 use crate::placement::VacancyBell;
+use crate::placement::awaits_sockets;
 use crate::sys::fd::Fd;
 
 impl<S: 'static> EventLoop<S> {
@@ -46,6 +47,6 @@ impl<S: 'static> EventLoop<S> {
 
     /// Whether sockets may still come from other threads.
     pub(crate) fn awaits_sockets(&self) -> bool {
-        self.mailbox.has_mail() || !self.vacancy_bells.iter().all(VacancyBell::has_ended)
+        awaits_sockets(&self.vacancy_bells, &self.mailbox)
     }
 }

@@ -132,6 +132,11 @@ impl Counter {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Subtracts, and makes what was counted before visible to who sees the rest by [`get_acquired`](Self::get_acquired).
+    pub(crate) fn subtract_released(&self, amount: u64) {
+        self.0.store(self.get().wrapping_sub(amount), Ordering::Release);
+    }
+
     #[inline]
     pub(crate) fn subtract(&self, amount: u64) {
         self.set(self.get().wrapping_sub(amount));

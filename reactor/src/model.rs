@@ -1,11 +1,17 @@
 //! Threads that meet, under the model checker: every order of steps that the memory model allows. See docs/testing.md.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 
+use crate::address::{SocketAddress, UnixName};
+use crate::handle::{LoopHandle, Mail};
 use crate::mailbox::{Mailbox, PostError, Postbox};
+use crate::metrics::Counters;
+use crate::placement::{Balance, Handover, Placement, VacancyBell, awaits_sockets};
 
 /// Sleeps as a loop does in `epoll_wait`: until the waker's edge, which reading takes away. `idle` says that nobody is
 /// left who could wake it.
@@ -69,4 +75,85 @@ fn the_bound_is_passed_by_no_more_than_one_message_a_thread() {
         assert!(posted.iter().sum::<usize>() >= 1);
         assert_eq!(read_mail(&mailbox).len(), posted.iter().sum());
     });
+}
+
+/// A loop that connections are handed to, in a server of two loops.
+struct Worker {
+    mailbox: Mailbox<Mail<()>>,
+    counters: Arc<Counters>,
+    bell: VacancyBell<()>,
+    places: u64,
+    /// Connections that have ended, for whoever sleeps to look at.
+    ended: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    /// Lives until nobody hands anything over any more; each connection ends as soon as it may, and lingers.
+    fn run(self, accepting: &AtomicUsize) {
+        let bells = [self.bell];
+        while awaits_sockets(&bells, &self.mailbox) {
+            sleep(&self.mailbox, || accepting.load(Ordering::SeqCst) == 0);
+            for mail in read_mail(&self.mailbox) {
+                if let Mail::Adopt { .. } = mail {
+                    self.counters.open.add(1);
+                    self.counters.handed_over.add_released(1);
+                }
+            }
+            let open = self.counters.open.get();
+            assert!(open <= self.places, "{open} connections in {} places", self.places);
+            for _ in 0..open {
+                self.counters.lingering.add(1);
+                self.counters.open.subtract_released(1);
+                self.counters.lingering.subtract(1);
+                bells[0].ring();
+                self.ended.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+fn a_loop() -> (LoopHandle<()>, Mailbox<Mail<()>>, Arc<Counters>) {
+    let (postbox, mailbox) = Mailbox::new(8).unwrap();
+    let counters = Arc::<Counters>::default();
+    (LoopHandle::new(postbox, Arc::clone(&counters)), mailbox, counters)
+}
+
+/// Accepts `backlog` clients for a loop with one place, as accepting.rs does: while there is no room it rests, and is
+/// told when to look again.
+fn hand_over(backlog: usize) {
+    let (acceptor, own_mailbox, _) = a_loop();
+    let (worker, mailbox, counters) = a_loop();
+    let handover = Arc::<Handover>::default();
+    let loops = [(acceptor.clone(), 0), (worker, 1)];
+    let mut placement = Placement::new(Balance::RoundRobin, loops, Arc::clone(&handover));
+    let (ended, accepting) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(1)));
+    let bell = VacancyBell::new(acceptor, handover);
+    let worker = Worker { mailbox, counters, bell, places: 1, ended: Arc::clone(&ended) };
+    let thread = thread::spawn({
+        let accepting = Arc::clone(&accepting);
+        move || worker.run(&accepting)
+    });
+    let mut accepted = 0;
+    while accepted < backlog {
+        if placement.has_room() {
+            assert!(placement.place(a_socket(), &SocketAddress::Unix(UnixName::Unnamed), 0).is_none());
+            accepted += 1;
+        } else {
+            sleep(&own_mailbox, || ended.load(Ordering::SeqCst) == accepted);
+            read_mail(&own_mailbox);
+        }
+    }
+    placement.end();
+    accepting.store(0, Ordering::SeqCst);
+    thread.join().unwrap();
+    assert_eq!(ended.load(Ordering::SeqCst), backlog, "a connection was lost on its way");
+}
+
+fn a_socket() -> OwnedFd {
+    File::open("/dev/null").unwrap().into()
+}
+
+#[test]
+fn a_place_that_becomes_free_is_filled_and_none_is_filled_twice() {
+    model(3, || hand_over(2));
 }

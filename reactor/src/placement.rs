@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::address::SocketAddress;
 use crate::handle::{LoopHandle, Mail};
+use crate::mailbox::Mailbox;
 use crate::sync::{AtomicBool, Ordering, fence};
 use crate::sys::fd::Fd;
 
@@ -117,12 +118,19 @@ impl<S> Target<S> {
     fn connections(&self) -> u64 {
         let counters = self.handle.counters();
         let on_their_way = self.handed.saturating_sub(counters.handed_over.get_acquired());
-        counters.open.get() + counters.lingering.get() + on_their_way
+        // Open before lingering: one that changes over meanwhile is counted twice rather than not at all.
+        counters.open.get_acquired() + counters.lingering.get() + on_their_way
     }
 
     fn has_room(&self) -> bool {
         self.connections() < self.limit
     }
+}
+
+/// Whether sockets may still come from other loops.
+pub(crate) fn awaits_sockets<S, M>(bells: &[VacancyBell<S>], mailbox: &Mailbox<M>) -> bool {
+    // In this order: what was handed over before the end that is seen here is seen in the mailbox then.
+    !bells.iter().all(VacancyBell::has_ended) || mailbox.has_mail()
 }
 
 impl<S> VacancyBell<S> {
@@ -131,7 +139,7 @@ impl<S> VacancyBell<S> {
     }
 
     /// Whether no more connections will be handed over. What was handed over before is in the mailbox then.
-    pub(crate) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.handover.ended.load(Ordering::Acquire)
     }
 
