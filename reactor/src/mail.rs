@@ -40,6 +40,8 @@ impl<S: 'static> EventLoop<S> {
         let adopted = self.adopt(fd, peer, factory);
         // Counted when it is among the open ones, so that the accepting loop never misses it.
         self.engine.counters.handed_over.add_released(1);
+        // Its place was taken while it was on its way.
+        self.engine.vacancy |= adopted.is_none();
         if let (Some(token), Some(deadline_ms)) = (adopted, self.engine.exit_deadline()) {
             self.tell_shutdown(token, deadline_ms);
         }

@@ -5,11 +5,12 @@ mod common;
 mod more;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Client, Echo, TestLoop, Transport, eventually};
 use more::{Script, hold};
-use reactor::{Balance, Limits, ListenOptions, Metrics, Server, Sharing, SocketAddress};
+use reactor::{Balance, Limits, ListenOptions, LoopHandle, Metrics, Server, Sharing, SocketAddress};
 
 /// The ways in which a free place on any loop serves any client.
 const POOLING: [Sharing; 3] =
@@ -151,4 +152,38 @@ fn who_lingers_has_a_place() {
     assert_eq!(second.receive_waiting(), b"");
     drop(first);
     assert_eq!(second.receive_to_end(), b"h");
+}
+
+/// Waits until the loop has done all that was there to do when this was called.
+#[track_caller]
+fn pass_a_whole_turn<S>(handle: &LoopHandle<S>) {
+    let turns = handle.metrics().turns;
+    eventually("the loop turns", || {
+        handle.execute(|_| ()).expect("the loop runs");
+        handle.metrics().turns >= turns + 2
+    });
+}
+
+#[test]
+fn a_place_that_a_failed_handler_leaves_is_filled() {
+    let made = AtomicUsize::new(0);
+    let make = move |_: &SocketAddress| {
+        assert_ne!(made.fetch_add(1, Ordering::Relaxed), 1, "no handler for the second client");
+        Echo
+    };
+    let builder = Server::builder().threads(2).max_connections(2);
+    let sharing = Sharing::Handover(Balance::RoundRobin);
+    let builder = builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, make).expect("port 0 is free");
+    let server = builder.start().expect("a server can be made");
+    let address = &server.local_addresses()[0];
+    let loops = server.handle().loops().to_vec();
+    let mut first = visitor(address);
+    first.expect("hello");
+    // The second client is on its way to the other loop when the third one comes, so there is no place for that.
+    let held = hold(&loops[1]);
+    let (mut second, mut third) = (visitor(address), visitor(address));
+    pass_a_whole_turn(&loops[0]);
+    drop(held);
+    second.expect_reset();
+    third.expect("hello");
 }
