@@ -171,7 +171,8 @@ pub(crate) struct Counters {
     pub(crate) timers: Counter,
     pub(crate) panics: Counter,
     pub(crate) accept_shortages: Counter,
-    /// Sockets that another loop accepted for this one.
+    /// Sockets that another loop accepted for this one: sent, which is counted by that loop's thread, and taken in.
+    pub(crate) handed: Counter,
     pub(crate) handed_over: Counter,
     pub(crate) longest_callback_ns: Counter,
     closed: [Counter; 10],

@@ -38,8 +38,6 @@ pub(crate) struct Handover {
 pub(crate) struct Target<S> {
     handle: LoopHandle<S>,
     limit: u64,
-    /// Connections handed to it so far.
-    handed: u64,
 }
 
 /// How the other loops tell the accepting one that a place is free.
@@ -55,7 +53,7 @@ impl<S> Placement<S> {
         loops: impl IntoIterator<Item = (LoopHandle<S>, usize)>,
         handover: Arc<Handover>,
     ) -> Self {
-        let target = |(handle, limit)| Target { handle, limit: limit as u64, handed: 0 };
+        let target = |(handle, limit)| Target { handle, limit: limit as u64 };
         Self { balance, targets: loops.into_iter().map(target).collect(), next: 0, handover }
     }
 
@@ -66,10 +64,10 @@ impl<S> Placement<S> {
         if index == 0 {
             return Some(fd);
         }
-        let target = &mut self.targets[index];
+        let target = &self.targets[index];
         match target.handle.try_post(Mail::Adopt { fd, peer: peer.clone(), factory }) {
             Ok(()) => {
-                target.handed += 1;
+                target.handle.counters().handed.add(1);
                 None
             }
             // That loop is swamped or gone.
@@ -117,7 +115,8 @@ impl<S> Target<S> {
     /// Connections there, those that are on their way included.
     fn connections(&self) -> u64 {
         let counters = self.handle.counters();
-        let on_their_way = self.handed.saturating_sub(counters.handed_over.get_acquired());
+        // All that this thread has handed to it, through whichever listener.
+        let on_their_way = counters.handed.get().saturating_sub(counters.handed_over.get_acquired());
         // Open before lingering: one that changes over meanwhile is counted twice rather than not at all.
         counters.open.get_acquired() + counters.lingering.get() + on_their_way
     }

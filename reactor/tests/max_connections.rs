@@ -187,3 +187,32 @@ fn a_place_that_a_failed_handler_leaves_is_filled() {
     second.expect_reset();
     third.expect("hello");
 }
+
+#[test]
+fn listeners_that_hand_over_count_together() {
+    let mut builder = Server::builder().threads(2).max_connections(2);
+    for _ in 0..2 {
+        let sharing = Sharing::Handover(Balance::RoundRobin);
+        builder =
+            builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, |_| Echo).expect("port 0 is free");
+    }
+    let server = builder.start().expect("a server can be made");
+    let [one, other] = server.local_addresses() else { panic!("there are two listeners") };
+    let loops = server.handle().loops().to_vec();
+    // The other listener has handed something over before.
+    let mut earlier = [visitor(other), visitor(other)];
+    earlier.iter_mut().for_each(|client| client.expect("hello"));
+    drop(earlier);
+    eventually("they are gone", || server.handle().metrics().open == 0);
+    let mut first = visitor(one);
+    first.expect("hello");
+    let held = hold(&loops[1]);
+    let (mut second, mut third) = (visitor(one), visitor(one));
+    pass_a_whole_turn(&loops[0]);
+    drop(held);
+    second.expect("hello");
+    loops.iter().for_each(pass_a_whole_turn);
+    assert_eq!(server.handle().metrics().open, 2);
+    drop(first);
+    third.expect("hello");
+}
