@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -115,6 +116,15 @@ pub fn stream_address(text: &str) -> Result<Address, String> {
         Ok(address) => Ok(address),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Reads an IP address of this machine, with or without a port; without one it is 0.
+///
+/// # Errors
+/// Says how to write one.
+pub fn local_address(text: &str) -> Result<SocketAddr, String> {
+    let without_port = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+    without_port.or_else(|_| text.parse()).map_err(|_| "write an IP address such as 127.0.0.2 or [::1]:4000".to_owned())
 }
 
 /// Makes one line of an error with several paragraphs, and leaves out the usage.

@@ -1,6 +1,6 @@
 //! The options of `echo-load`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(crate) struct Options {
     connect_timeout: Duration,
 
     /// Connect from this address of this machine.
-    #[arg(long, value_name = "IP[:PORT]", value_parser = local_address, help_heading = CLIENT)]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = cli::local_address, help_heading = CLIENT)]
     local_address: Option<SocketAddr>,
 
     /// Poll for so long before sleeping, such as 1ms: sends a fixed rate more punctually, for a busy core [default: off].
@@ -147,11 +147,6 @@ impl Options {
     fn span(&self) -> Option<Duration> {
         self.warmup().checked_add(self.duration).filter(|span| *span <= A_CENTURY)
     }
-}
-
-fn local_address(text: &str) -> Result<SocketAddr, String> {
-    let without_port = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
-    without_port.or_else(|_| text.parse()).map_err(|_| "write an IP address such as 127.0.0.2 or [::1]:4000".to_owned())
 }
 
 /// What may be on its way on one connection: it has to fit in memory, connections times.
