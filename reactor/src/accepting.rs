@@ -79,7 +79,9 @@ impl<S: 'static> EventLoop<S> {
         self.wake_listener(token);
         let (now, patience) = (self.engine.clock.now(), self.engine.limits.accept_patience);
         let Some(acceptor) = self.acceptor(token) else { return };
-        if acceptor.short_since.is_some_and(|since| now - since >= patience) {
+        // Only who has found the shortage again: a loop that is merely full lets its clients wait.
+        let is_short = matches!(acceptor.rest, Some(Rest::Shortage { .. }));
+        if is_short && acceptor.short_since.is_some_and(|since| now - since >= patience) {
             self.turn_away(token);
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Acceptor {
     /// Is in the poller. A shared listener is taken out while it rests.
     pub(crate) registered: bool,
     pub(crate) rest: Option<Rest>,
-    /// Since when descriptors or kernel memory have been short: no connection was accepted since.
+    /// Since when descriptors or kernel memory have been short: each attempt to accept has failed for want of them since.
     pub(crate) short_since: Option<Instant>,
 }
 
@@ -83,6 +83,8 @@ impl Acceptor {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => {
                 self.ready = false;
+                // The kernel takes a descriptor before it looks whether anybody waits, so there was one.
+                self.short_since = None;
                 Accepted::Empty
             }
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Accepted::Shortage(error),

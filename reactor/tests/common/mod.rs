@@ -19,8 +19,8 @@ pub(crate) use events::{Event, Events, Log, Logged, Record};
 pub(crate) use pattern::{assert_pattern, fill_pattern, pattern};
 pub(crate) use test_loop::{Echo, Silent, TestLoop, Transport};
 
-/// How long a test waits for anything before it fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a test waits for anything before it fails: far longer than anything takes, on the slowest machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds; fails with `what` at the deadline.
 #[track_caller]

@@ -14,7 +14,7 @@ use reactor::{CloseReason, Context, Handler, Input, LoopContext, LoopHandle, Res
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a test waits for an answer before it fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type OnEvent = Box<dyn FnMut(&mut Context<'_>) -> Result>;
 type OnData = Box<dyn FnMut(&mut Context<'_>, &mut Input<'_>) -> Result>;
