@@ -6,12 +6,12 @@ mod more;
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Echo, Event, Events, Log, Logged, Record, TestLoop, Transport};
+use common::{Echo, Event, Events, Full, Log, Logged, Record, TestLoop, Transport, Vacant, any_port};
 use more::Script;
 use reactor::{ConnId, ConnectOptions, Context, Limits, SocketAddress, UnixName};
 use rustix::io::Errno;
@@ -30,23 +30,6 @@ fn unix(path: &Path) -> SocketAddress {
     UnixName::Path(path.to_path_buf()).into()
 }
 
-/// An address at which nobody listens.
-fn vacant() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("port 0 is free")
-}
-
-/// A listener that lets nobody in any more, and those who are in.
-fn full() -> (TcpListener, Vec<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("port 0 is free");
-    rustix::net::listen(&listener, 0).expect("it listens");
-    let address = listener.local_addr().expect("it is bound");
-    let mut inside = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
-        inside.push(stream);
-    }
-    (listener, inside)
-}
-
 /// The only record is that the connection could not be made.
 #[track_caller]
 fn expect_failure(events: &Events) -> (String, Option<i32>) {
@@ -61,7 +44,8 @@ fn expect_failure(events: &Events) -> (String, Option<i32>) {
 fn nobody_listens_there() {
     let server = TestLoop::serve(|| Echo);
     let (log, events) = Events::new();
-    connect(&server, vacant(), any(), &log).expect("it can be tried");
+    let nobody = Vacant::new();
+    connect(&server, nobody.address, any(), &log).expect("it can be tried");
     assert_eq!(expect_failure(&events).1, Some(Errno::CONNREFUSED.raw_os_error()));
     server.eventually("it is counted", |metrics| metrics.open == 0 && metrics.closed.connect_failed == 1);
     assert_eq!(server.metrics().connected, 0);
@@ -69,11 +53,10 @@ fn nobody_listens_there() {
 
 #[test]
 fn nobody_answers_within_the_deadline() {
-    let (listener, _inside) = full();
+    let full = Full::new();
     let server = TestLoop::serve(|| Echo);
     let (log, events) = Events::new();
-    let address = listener.local_addr().expect("it is bound");
-    connect(&server, address, any().deadline(Duration::from_millis(50)), &log).expect("it can be tried");
+    connect(&server, full.address, any().deadline(Duration::from_millis(50)), &log).expect("it can be tried");
     let (text, _) = expect_failure(&events);
     assert!(text.contains("deadline"), "{text}");
     server.assert_quiet();
@@ -81,12 +64,11 @@ fn nobody_answers_within_the_deadline() {
 
 #[test]
 fn an_attempt_is_given_up() {
-    let (listener, _inside) = full();
+    let full = Full::new();
     let server = TestLoop::serve(|| Echo);
-    let address = listener.local_addr().expect("it is bound");
     for how in ["close", "abort", "close_after_flush", "handle"] {
         let (log, events) = Events::new();
-        let id = connect(&server, address, any(), &log).expect("it can be tried");
+        let id = connect(&server, full.address, any(), &log).expect("it can be tried");
         let handle = server.handle.clone();
         server.on_loop(move |cx| {
             let mut peer = cx.peer(id).expect("it is under way");
@@ -153,7 +135,8 @@ fn output_is_queued_until_it_is_connected() {
 fn what_was_queued_for_a_connection_that_is_not_made_is_dropped() {
     let server = TestLoop::serve(|| Echo);
     let (log, events) = Events::new();
-    let target = vacant();
+    let nobody = Vacant::new();
+    let target = nobody.address;
     server.on_loop(move |cx| {
         let id = cx.connect(target, &any(), Logged::new(&log, Script::new())).expect("it can be tried");
         cx.send_to(id, "into the void");
@@ -198,9 +181,10 @@ fn it_comes_from_the_local_address() {
 fn a_local_address_that_cannot_be_used_is_named() {
     let server = TestLoop::serve(|| Echo);
     let (log, events) = Events::new();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("port 0 is free");
+    let listener = TcpListener::bind(any_port()).expect("port 0 is free");
     let address = listener.local_addr().expect("it is bound");
-    let target = vacant();
+    let nobody = Vacant::new();
+    let target = nobody.address;
     let error = connect(&server, target, any().local(address), &log).expect_err("the port is taken");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert!(
@@ -217,7 +201,8 @@ fn a_local_address_that_cannot_be_used_is_named() {
 fn a_socket_that_meets_itself_is_refused() {
     let server = TestLoop::serve(|| Echo);
     let (log, events) = Events::new();
-    let itself = vacant();
+    // It is free again, and of this process alone.
+    let itself = Vacant::new().address;
     connect(&server, itself, any().local(itself), &log).expect("it can be tried");
     let (text, _) = expect_failure(&events);
     assert!(text.contains("itself"), "{text}");
@@ -301,8 +286,7 @@ fn the_idle_time_begins_when_it_is_connected() {
     events.expect(&Event::Open);
     events.expect_close("timeout");
     // The deadline is what ends an attempt, however long nothing moves.
-    let (listener, _inside) = full();
-    let address = listener.local_addr().expect("it is bound");
-    connect(&server, address, any().idle_timeout(timeout).deadline(10 * timeout), &log).expect("it can be tried");
+    let full = Full::new();
+    connect(&server, full.address, any().idle_timeout(timeout).deadline(10 * timeout), &log).expect("it can be tried");
     expect_failure(&events);
 }

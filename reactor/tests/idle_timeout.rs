@@ -5,18 +5,21 @@ mod common;
 mod more;
 
 use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Echo, Event, Events, Logged, Silent, TestLoop};
+use common::{Client, Echo, Event, Events, Logged, Silent, TestLoop, any_port};
 use more::{Script, dawdle};
 use reactor::{Handler, Limits, ListenOptions, LoopContext};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 fn serve<H: Handler>(timeout: Duration, mut make: impl FnMut() -> H + Send + 'static) -> TestLoop {
     TestLoop::start(Limits::default(), move |event_loop| {
         let options = ListenOptions::default().idle_timeout(timeout);
-        event_loop.listen("127.0.0.1:0", &options, move |_| make()).expect("port 0 is free");
+        event_loop.listen(any_port(), &options, move |_| make()).expect("port 0 is free");
     })
 }
 
@@ -36,31 +39,55 @@ fn an_idle_connection_is_closed_in_its_time() {
 
 #[test]
 fn bytes_begin_the_time_anew() {
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(200);
     let server = serve(timeout, || Echo);
-    let mut client = server.client();
-    for _ in 0..5 {
-        thread::sleep(timeout / 10);
-        client.send("ping");
-        client.expect("ping");
+    outlives_its_timeout(&server, timeout, |client| {
+        client.write_all(b"ping")?;
+        client.read_exact(&mut [0; 4])
+    });
+}
+
+/// Lets a client do something again and again until it has outlived its timeout, and then nothing until it is closed.
+///
+/// The machine may stop the client for longer than that. It may be closed then, but not otherwise, and another one tries.
+#[track_caller]
+fn outlives_its_timeout(server: &TestLoop, timeout: Duration, mut act: impl FnMut(&mut Client) -> io::Result<()>) {
+    for _ in 0..100 {
+        let mut client = server.client();
+        let (start, mut last) = (Instant::now(), Instant::now());
+        let mut lives = true;
+        while lives && start.elapsed() < 2 * timeout {
+            thread::sleep(timeout / 20);
+            let now = Instant::now();
+            lives = act(&mut client).is_ok();
+            last = if lives { now } else { last };
+        }
+        if lives {
+            client.expect_end();
+        }
+        let quiet = last.elapsed();
+        assert!(quiet >= timeout, "it was closed after {quiet:?} of silence");
+        if lives {
+            return;
+        }
     }
-    let sent = Instant::now();
-    client.send("ping");
-    client.expect("ping");
-    client.expect_end();
-    // The loop counts whole milliseconds, and looks at its clock before it reads.
-    assert!(sent.elapsed() + Duration::from_millis(2) >= timeout, "it was closed after {:?}", sent.elapsed());
+    panic!("no client could act twice within {timeout:?}");
 }
 
 #[test]
 fn input_alone_keeps_a_connection() {
-    let server = serve(Duration::from_secs(1), || Silent);
-    let mut client = server.client();
-    for _ in 0..20 {
-        thread::sleep(Duration::from_millis(100));
-        client.send("still here");
-    }
-    assert_eq!(server.metrics().open, 1);
+    let timeout = Duration::from_millis(200);
+    let server = serve(timeout, || Silent);
+    // What is written to a connection that was just closed is not refused yet.
+    outlives_its_timeout(&server, timeout, |client| {
+        client.write_all(b"still here")?;
+        if has_ended(client) { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    });
+}
+
+/// Whether the end of the stream has come; a server that says nothing sends nothing else.
+fn has_ended(client: &Client) -> bool {
+    rustix::net::recv(client, &mut [0; 1][..], RecvFlags::DONTWAIT | RecvFlags::PEEK) != Err(Errno::AGAIN)
 }
 
 #[test]
@@ -185,7 +212,8 @@ fn a_timeout_set_late_in_a_callback_counts_from_then() {
 
 #[test]
 fn each_connection_has_a_time_of_its_own() {
-    let server = serve(Duration::from_millis(20), || {
+    // Until they have said which time they want.
+    let server = serve(Duration::from_secs(3600), || {
         Script::new().echo().data(|cx, input| {
             let timeout = u64::from(input.take()[0]) * 10;
             cx.set_idle_timeout(Duration::from_millis(timeout));

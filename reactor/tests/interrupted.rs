@@ -8,21 +8,30 @@ use std::fs;
 use std::io::{Write, pipe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Client, Echo, Silent, TestLoop, Transport, assert_pattern, pattern};
+use common::{Client, Silent, TestLoop, Transport, any_port, assert_pattern, pattern};
 use more::{Actor, Script, answer_questions, plays};
-use reactor::{Balance, ConnectOptions, EventLoop, Limits, ListenOptions, Server, Sharing};
+use reactor::{Balance, ConnectOptions, EventLoop, Limits, ListenOptions, Server, Sharing, SocketAddress};
 use rustix::process::Signal;
 
-const IDLE: Duration = Duration::from_millis(300);
+/// The idle timeout of connections that ask for one.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Signals that the loop was told of.
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
 fn serve(event_loop: &mut EventLoop) {
-    let options = ListenOptions::default().idle_timeout(IDLE);
-    event_loop.listen("127.0.0.1:0", &options, |_| Echo).expect("port 0 is free");
+    let options = ListenOptions::default();
+    let echo = |_: &_| {
+        Script::new().data(|cx, input| {
+            if input.as_slice() == b"be impatient" {
+                cx.set_idle_timeout(IDLE);
+            }
+            cx.send(input.take())
+        })
+    };
+    event_loop.listen(any_port(), &options, echo).expect("port 0 is free");
     event_loop.listen(&*Transport::Unix.address(), &options, |_| Silent).expect("the name is free");
     event_loop
         .on_signals(&[Signal::USR1.as_raw(), Signal::USR2.as_raw()], |_, _| {
@@ -145,16 +154,30 @@ fn a_loop_that_sleeps_is_stopped_and_continued() {
 #[test]
 fn input_that_came_while_the_process_stood_still_wins_over_the_idle_timeout() {
     let mut server = Actor::start("a_server_that_is_signalled");
-    let mut client = Client::connect(&server.address());
-    client.send("hello");
-    client.expect("hello");
-    server.stop();
+    let address = server.address();
+    // On a machine that is too busy to stop it in time, the next one tries.
+    let mut client =
+        (0..20).find_map(|_| stopped_while_fresh(&server, &address)).expect("a process can be stopped in time");
     client.send("are you there?");
     thread::sleep(2 * IDLE);
     server.signal(Signal::CONT);
     client.expect("are you there?");
-    assert_eq!(server.count("timeouts"), 0);
     client.expect_end();
+    assert!(server.count("timeouts") >= 1);
+}
+
+/// Stops the process and answers a client whose connection had not been quiet for its idle timeout by then.
+fn stopped_while_fresh(server: &Actor, address: &SocketAddress) -> Option<Client> {
+    let mut client = Client::connect(address);
+    let sent = Instant::now();
+    client.send("be impatient");
+    client.expect("be impatient");
+    server.stop();
+    if sent.elapsed() < IDLE {
+        return Some(client);
+    }
+    server.signal(Signal::CONT);
+    None
 }
 
 /// A server in a process of its own that sends for as long as a client is there.
@@ -223,7 +246,7 @@ fn a_server_that_drains_on_signals() {
     let builder = Server::builder().threads(2).shutdown_on_signals(Duration::from_secs(60));
     let sharing = Sharing::Handover(Balance::RoundRobin);
     let make = |_: &_| Script::new().echo().stays();
-    let builder = builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, make).expect("port 0 is free");
+    let builder = builder.listen_with(any_port(), &ListenOptions::default(), sharing, make).expect("port 0 is free");
     let mut server = Some(builder.start().expect("a server can be made"));
     answer_questions(|question| match question {
         "address" => server.as_ref().expect("it runs").local_addresses()[0].to_string(),

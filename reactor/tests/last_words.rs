@@ -6,7 +6,7 @@ mod more;
 
 use std::time::Duration;
 
-use common::{Client, Echo, Event, Events, Logged, TestLoop, Transport};
+use common::{Client, Echo, Event, Events, Logged, TestLoop, Transport, any_port};
 use more::Script;
 use reactor::{ConnectOptions, Context, EventLoop, Limits, ListenOptions};
 
@@ -113,10 +113,10 @@ fn idle_pair(events_of: &common::Log, inner: impl Fn() -> Script + 'static) -> (
     let mut event_loop = EventLoop::new(()).expect("a loop can be made");
     let log = events_of.clone();
     let make = move |_: &_| Logged::new(&log, inner());
-    event_loop.listen("127.0.0.1:0", &ListenOptions::default(), make).expect("port 0 is free");
+    event_loop.listen(any_port(), &ListenOptions::default(), make).expect("port 0 is free");
     let client = Client::connect(&event_loop.local_addresses()[0]);
-    for _ in 0..3 {
-        event_loop.turn(Some(Duration::from_millis(1))).expect("the kernel lets it wait");
+    while event_loop.metrics().accepted == 0 {
+        event_loop.turn(Some(common::DEADLINE)).expect("the kernel lets it wait");
     }
     (event_loop, client)
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Client, Echo, TestLoop, Transport, eventually};
+use common::{Client, Echo, TestLoop, Transport, any_port, eventually};
 use more::{Script, hold};
 use reactor::{Balance, Limits, ListenOptions, LoopHandle, Metrics, Server, Sharing, SocketAddress};
 
@@ -19,7 +19,7 @@ const POOLING: [Sharing; 3] =
 fn serve(threads: usize, places: usize, sharing: Sharing) -> Server {
     let builder = Server::builder().threads(threads).max_connections(places);
     let builder =
-        builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, |_| Echo).expect("port 0 is free");
+        builder.listen_with(any_port(), &ListenOptions::default(), sharing, |_| Echo).expect("port 0 is free");
     builder.start().expect("a server can be made")
 }
 

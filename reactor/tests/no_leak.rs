@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::{Client, Echo, Silent, TestLoop, Transport, descriptors, eventually};
+use common::{Client, Echo, Silent, TestLoop, Transport, Vacant, any_port, descriptors, eventually};
 use reactor::{Balance, ConnectOptions, EventLoop, Limits, ListenOptions, Server, Sharing};
 
 /// Descriptors and memory are the process's, so its tests take turns.
@@ -78,12 +78,12 @@ fn connections_leave_nothing_behind() {
 #[test]
 fn attempts_to_connect_leave_nothing_behind() {
     let _alone = alone();
+    let nobody = Vacant::new();
+    let refused = nobody.address;
     let before = descriptors();
     let server = TestLoop::serve_with(Limits::default(), Transport::Unix, || Silent);
     let idle = descriptors();
     let good = server.address().clone();
-    let refused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let refused = refused.expect("port 0 is free");
     assert_no_growth(3000, |round| {
         let good = good.clone();
         server.on_loop(move |cx| match round % 3 {
@@ -128,7 +128,7 @@ fn servers_leave_nothing_behind() {
     for round in 0..30 {
         let builder = Server::builder().threads(2);
         let sharing = ways[round % ways.len()];
-        let builder = builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, |_| Echo);
+        let builder = builder.listen_with(any_port(), &ListenOptions::default(), sharing, |_| Echo);
         let server = builder.expect("port 0 is free").start().expect("a server can be made");
         let mut client = Client::connect(&server.local_addresses()[0]);
         client.send("hello");
@@ -148,7 +148,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let before = descriptors();
     for _ in 0..30 {
         let builder = Server::with_state(|index| assert!(index < 2, "on purpose")).threads(3);
-        let builder = builder.listen("127.0.0.1:0", |_| Echo).expect("port 0 is free");
+        let builder = builder.listen(any_port(), |_| Echo).expect("port 0 is free");
         assert!(builder.start().is_err());
     }
     eventually("the loops that were made are gone", || descriptors() == before);

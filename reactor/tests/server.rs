@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use common::{Client, Echo, eventually};
+use common::{Client, Echo, any_port, eventually};
 use more::hold;
 use reactor::{
     Balance, Context, Handler, Input, Limits, ListenOptions, Metrics, Result, Server, ServerBuilder, ServerHandle,
@@ -33,7 +33,7 @@ fn echo(sharing: Sharing) -> Server {
 }
 
 fn listening(builder: ServerBuilder, sharing: Sharing) -> ServerBuilder {
-    builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, |_| Echo).expect("port 0 is free")
+    builder.listen_with(any_port(), &ListenOptions::default(), sharing, |_| Echo).expect("port 0 is free")
 }
 
 fn client(server: &Server) -> Client {
@@ -68,7 +68,7 @@ fn each_loop_makes_its_state_on_its_own_thread() {
     let builder = Server::with_state(state).threads(3);
     let sharing = Sharing::Handover(Balance::RoundRobin);
     let builder =
-        builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, |_| Introduce).expect("port 0 is free");
+        builder.listen_with(any_port(), &ListenOptions::default(), sharing, |_| Introduce).expect("port 0 is free");
     let server = builder.start().expect("a server can be made");
     let mut seen: Vec<_> = (0..3)
         .map(|_| {
@@ -222,7 +222,7 @@ fn there_are_as_many_loops_as_asked_for() {
 #[test]
 fn addresses_come_in_the_order_in_which_they_were_added() {
     let name = format!("unix:@reactor-server-test-{}", std::process::id());
-    let builder = Server::builder().listen("127.0.0.1:0", |_| Echo).expect("port 0 is free");
+    let builder = Server::builder().listen(any_port(), |_| Echo).expect("port 0 is free");
     let builder = builder.listen(&*name, |_| Echo).expect("the name is free");
     let builder = builder.listen("127.0.0.2:0", |_| Echo).expect("port 0 is free");
     let bound = builder.local_addresses();

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Client, Event, Events, Log, Logged};
+use common::{Client, Event, Events, Log, Logged, any_port};
 use more::{Script, hold};
 use reactor::{Balance, ListenOptions, Server, Sharing};
 
@@ -36,7 +36,7 @@ fn serve(log: Log, sharing: Sharing) -> Server {
         Logged::new(&log.lock().expect("nobody panics"), script)
     };
     let builder = Server::builder().threads(2);
-    let builder = builder.listen_with("127.0.0.1:0", &ListenOptions::default(), sharing, make).expect("port 0 is free");
+    let builder = builder.listen_with(any_port(), &ListenOptions::default(), sharing, make).expect("port 0 is free");
     builder.start().expect("a server can be made")
 }
 

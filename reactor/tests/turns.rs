@@ -1,6 +1,6 @@
 //! A turn waits for no longer than it was asked to, and not at all for what was left to do between two turns.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -33,14 +33,19 @@ impl Handler<Seen> for Client {
 
 #[test]
 fn a_turn_that_spins_waits_no_longer_than_asked() {
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_millis(100);
     let mut limits = Limits::default();
     limits.spin = wait;
     let mut event_loop = EventLoop::with_limits(limits, ()).unwrap();
-    let start = Instant::now();
-    event_loop.turn(Some(wait)).unwrap();
-    let elapsed = start.elapsed();
-    assert!(elapsed >= wait && elapsed < wait * 2, "{elapsed:?}");
+    // A busy machine may hold a turn up, but not each of so many.
+    let ends_in_time = (0..20).any(|_| {
+        let start = Instant::now();
+        event_loop.turn(Some(wait)).unwrap();
+        let elapsed = start.elapsed();
+        assert!(elapsed >= wait, "{elapsed:?}");
+        elapsed < 2 * wait
+    });
+    assert!(ends_in_time, "each turn waited twice: spinning, and then asleep");
 }
 
 #[test]
@@ -53,18 +58,14 @@ fn what_is_sent_between_turns_leaves_without_an_event() {
         event_loop.turn(Some(LONG)).unwrap();
     }
     let (mut server, _) = listener.accept().unwrap();
-    server.set_nonblocking(true).unwrap();
+    server.set_read_timeout(Some(LONG)).unwrap();
     assert!(event_loop.context().send_to(id, "x"));
     let start = Instant::now();
     event_loop.turn(Some(LONG)).unwrap();
     let elapsed = start.elapsed();
     assert!(elapsed < LONG / 2, "the byte left after {elapsed:?}");
     let mut byte = [0];
-    match server.read(&mut byte) {
-        Ok(1) => {}
-        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the turn ended and the byte has not left"),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(server.read(&mut byte).expect("the turn ended and the byte has left"), 1);
 }
 
 #[test]
@@ -86,4 +87,4 @@ fn what_is_closed_between_turns_is_told_without_an_event() {
 }
 
 /// Longer than anything here takes, unless it waits for an event that does not come.
-const LONG: Duration = Duration::from_secs(4);
+const LONG: Duration = Duration::from_secs(60);

@@ -6,6 +6,7 @@
 mod client;
 mod events;
 mod pattern;
+mod places;
 mod test_loop;
 
 use std::fs;
@@ -17,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) use client::Client;
 pub(crate) use events::{Event, Events, Log, Logged, Record};
 pub(crate) use pattern::{assert_pattern, fill_pattern, pattern};
+pub(crate) use places::{Full, Vacant, any_port, loopback};
 pub(crate) use test_loop::{Echo, Silent, TestLoop, Transport};
 
 /// How long a test waits for anything before it fails: far longer than anything takes, on the slowest machine.

@@ -12,7 +12,7 @@ use reactor::{
     SocketAddress,
 };
 
-use super::{Client, DEADLINE, eventually};
+use super::{Client, DEADLINE, any_port, eventually};
 
 /// A running loop. Dropping it stops the loop and waits for its end.
 pub(crate) struct TestLoop<S: 'static = ()> {
@@ -178,7 +178,7 @@ impl Transport {
     pub(crate) fn address(self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         match self {
-            Self::Tcp => "127.0.0.1:0".to_owned(),
+            Self::Tcp => any_port().to_string(),
             Self::Unix => format!("unix:@reactor-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)),
         }
     }
