@@ -170,7 +170,10 @@ impl<S: 'static> EventLoop<S> {
         signal::block(&set)?;
         let fd = signal::create(&set)?;
         let token = self.engine.insert(Source::Waker)?;
-        self.engine.poller.register(fd.as_fd(), Interest::READ, token)?;
+        if let Err(error) = self.engine.poller.register(fd.as_fd(), Interest::READ, token) {
+            self.engine.sources.remove(token.key());
+            return Err(error);
+        }
         if let Some(source) = self.engine.sources.get_mut(token.key()) {
             *source = Source::Signals(fd);
         }
@@ -237,7 +240,10 @@ impl<S: 'static> EventLoop<S> {
     ) -> io::Result<ListenerId> {
         let acceptor = Acceptor::new(listener, factory, shared);
         let token = self.engine.insert(Source::Listener(Box::new(acceptor)))?;
-        self.engine.register_listener(token)?;
+        if let Err(error) = self.engine.register_listener(token) {
+            self.engine.remove_listener(token);
+            return Err(error);
+        }
         self.listeners.push(token);
         Ok(ListenerId(token))
     }

@@ -84,6 +84,64 @@ fn round_up_to_ms(timeout: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::registry::Key;
+    use crate::sys::eventfd;
+
+    fn token(index: u32) -> Token {
+        Token::new(0, Key { index, generation: 1 })
+    }
+
+    #[test]
+    fn a_descriptor_that_was_taken_out_is_silent_and_may_come_again() {
+        let mut poller = Poller::new(4).unwrap();
+        let event = eventfd::create().unwrap();
+        for index in 0..3 {
+            poller.register(event.as_fd(), Interest::READ, token(index)).unwrap();
+            poller.deregister(event.as_fd()).unwrap();
+            // Nothing is told, whether it happened before or after.
+            eventfd::signal(event.as_fd()).unwrap();
+            assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 0);
+        }
+        poller.register(event.as_fd(), Interest::READ, token(7)).unwrap();
+        assert_eq!(poller.wait(None).unwrap(), 1);
+        let told = poller.take_events().first(1).iter().find_map(Event::from_raw).unwrap();
+        assert_eq!(told.token, token(7));
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_taken_out_and_what_is_there_not_come_twice() {
+        let mut poller = Poller::new(4).unwrap();
+        let event = eventfd::create().unwrap();
+        assert_eq!(poller.deregister(event.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        poller.register(event.as_fd(), Interest::READ, token(1)).unwrap();
+        let again = poller.register(event.as_fd(), Interest::READ, token(2));
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        // The first is as it was.
+        eventfd::signal(event.as_fd()).unwrap();
+        assert_eq!(poller.wait(None).unwrap(), 1);
+        let told = poller.take_events().first(1).iter().find_map(Event::from_raw).unwrap();
+        assert_eq!(told.token, token(1));
+    }
+
+    #[test]
+    fn what_can_never_be_ready_cannot_be_watched() {
+        let poller = Poller::new(1).unwrap();
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let error = poller.register(file.as_fd(), Interest::READ, token(1)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_poller_may_watch_another_one() {
+        let (mut outer, mut inner) = (Poller::new(1).unwrap(), Poller::new(1).unwrap());
+        let event = eventfd::create().unwrap();
+        inner.register(event.as_fd(), Interest::READ, token(1)).unwrap();
+        outer.register(inner.epoll.as_fd(), Interest::READ, token(2)).unwrap();
+        assert_eq!(outer.wait(Some(Duration::ZERO)).unwrap(), 0);
+        eventfd::signal(event.as_fd()).unwrap();
+        assert_eq!((outer.wait(None).unwrap(), inner.wait(None).unwrap()), (1, 1));
+    }
 
     #[test]
     fn a_timeout_is_never_cut_short() {

@@ -12,8 +12,8 @@ use super::DEADLINE;
 /// A loopback address of this process alone. Nobody else takes a port here that has just become free; and who connects to
 /// it comes from 127.0.0.1, so no socket meets itself.
 pub(crate) fn loopback() -> Ipv4Addr {
-    // A process id has 22 bits at most; see proc(5).
-    Ipv4Addr::from_bits(64 + (127 << 24) + (process::id() << 1))
+    // A process id has 22 bits at most (see proc(5)), so this is in the upper half of 127.0.0.0/8.
+    Ipv4Addr::from_bits(127 << 24 | 1 << 23 | process::id())
 }
 
 /// Port 0 of it.
