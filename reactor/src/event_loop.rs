@@ -46,6 +46,19 @@ use crate::token::{ListenerId, MAX_LOOPS, Token};
 /// event_loop.run()?;
 /// # Result::Ok(())
 /// ```
+///
+/// A loop stays on the thread that made it, and nothing that runs on it reaches the loop itself: there is no second run within
+/// a first, and no watching of one thing from two threads.
+///
+/// ```compile_fail
+/// let mut event_loop = reactor::EventLoop::new(()).unwrap();
+/// std::thread::spawn(move || event_loop.run());
+/// ```
+///
+/// ```compile_fail
+/// let mut event_loop = reactor::EventLoop::new(()).unwrap();
+/// event_loop.context().run_after(std::time::Duration::ZERO, |_| drop(event_loop.run())).unwrap();
+/// ```
 pub struct EventLoop<S: 'static = ()> {
     pub(crate) engine: Engine,
     pub(crate) app: Application<S>,

@@ -6,12 +6,13 @@ mod more;
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Client, Echo, TestLoop, Transport, eventually};
+use common::{Client, Echo, TestLoop, Transport, any_port, eventually};
 use more::{Actor, answer_questions, plays};
-use reactor::Limits;
+use reactor::{Limits, ListenOptions};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// An echo server in a process of its own with few descriptors, which the test has it use up and give back.
@@ -159,4 +160,28 @@ fn a_burst_beyond_the_budget_is_accepted_whole() {
     let mut clients = server.hold_up(|| (0..50).map(|_| server.client()).collect::<Vec<_>>());
     clients.iter_mut().for_each(assert_served);
     assert_eq!(server.metrics().accepted, 50);
+}
+
+#[test]
+fn who_did_not_fit_into_the_backlog_is_served_when_there_is_room() {
+    let server = TestLoop::start(Limits::default(), |event_loop| {
+        event_loop.listen(any_port(), &ListenOptions::default().backlog(1), |_| Echo).expect("port 0 is free");
+    });
+    let (sender, connected) = mpsc::channel();
+    let clients: Vec<_> = server.hold_up(|| {
+        let visit = |_| {
+            let (address, sender) = (server.address().clone(), sender.clone());
+            thread::spawn(move || {
+                // The kernel tries again after a second, and then more rarely.
+                let mut client = Client::connect(&address);
+                sender.send(()).expect("the test waits");
+                assert_served(&mut client);
+            })
+        };
+        let clients = (0..8).map(visit).collect();
+        connected.recv_timeout(common::DEADLINE).expect("one has room");
+        clients
+    });
+    clients.into_iter().for_each(|client| client.join().expect("each is served"));
+    assert_eq!(server.metrics().accepted, 8);
 }

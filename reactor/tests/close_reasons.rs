@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Client, Event, Events, Log, Logged, Silent, TestLoop, Transport, pattern};
-use reactor::{CloseReason, ConnId, Context, Handler, Input, Limits, ListenOptions, Result, TimerId};
+use reactor::{CloseReason, ConnId, Context, Handler, Input, Limits, ListenOptions, Peer, Result, TimerId};
 use rustix::io::Errno;
 
 /// A callback in which a connection is ended.
@@ -326,4 +326,79 @@ fn a_drain_closes_in_good_order_and_cuts_who_stays() {
     events.expect(&Event::Shutdown);
     events.expect_close("shutdown");
     assert_eq!(note("cut"), id);
+}
+
+/// Leaves all that comes, and says what it had left when it ends.
+struct Leaves(Log);
+
+impl Handler for Leaves {
+    fn on_data(&mut self, _cx: &mut Context<'_>, _input: &mut Input<'_>) -> Result {
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, _reason: &CloseReason) {
+        let left = cx.take_unread();
+        self.0.note(cx.id(), left.escape_ascii().to_string());
+    }
+}
+
+#[test]
+fn a_reset_behind_input_that_was_left_is_told_and_the_input_is_had() {
+    let (log, events) = Events::new();
+    let server = TestLoop::serve(move || Logged::new(&log, Leaves(log.clone())));
+    let mut client = server.client();
+    client.send("no line");
+    events.expect(&Event::Open);
+    events.expect(&Event::Data(b"no line".to_vec()));
+    client.reset();
+    events.expect_close("error");
+    events.expect(&Event::Note("no line".into()));
+    server.eventually("it is forgotten", |metrics| metrics.buffered == 0 && metrics.open == 0);
+    assert_eq!(events.so_far(), []);
+}
+
+#[test]
+fn a_reset_after_our_own_end_is_told() {
+    let (server, events) = silent();
+    let mut client = server.client();
+    let id = events.expect(&Event::Open);
+    server.on_loop(move |cx| cx.peer(id).unwrap().shutdown_write());
+    client.expect_end();
+    client.reset();
+    let Event::Close { reason, errno, .. } = events.next().event else { panic!("it is closed at once") };
+    assert_eq!((reason, errno), ("error", Some(Errno::CONNRESET.raw_os_error())));
+    assert_eq!(events.so_far(), []);
+}
+
+/// A way to end a connection from outside, and the reason of the end if that does not wait for output.
+type End = (fn(&mut Peer<'_>), Option<&'static str>);
+
+#[test]
+fn of_ends_asked_for_together_the_first_that_does_not_wait_holds() {
+    let ends: [End; 4] = [
+        (|peer| peer.abort(), Some("aborted")),
+        (|peer| peer.close(), Some("closed")),
+        (|peer| peer.close_after_flush(), None),
+        (|peer| peer.shutdown_write(), None),
+    ];
+    for first in ends {
+        for second in ends {
+            let (server, events) = silent();
+            let _client = server.client();
+            let id = events.expect(&Event::Open);
+            let bytes = pattern(0, 12 << 20);
+            server.on_loop(move |cx| {
+                assert!(cx.send_to(id, &bytes));
+                for (end, _) in [first, second, ends[1]] {
+                    if let Some(mut peer) = cx.peer(id) {
+                        end(&mut peer);
+                    }
+                }
+            });
+            let reason = first.1.or(second.1).unwrap_or("closed");
+            assert_eq!(events.expect_close(reason).id, id);
+            server.eventually("all is gone", |metrics| (metrics.open, metrics.buffered) == (0, 0));
+            assert_eq!(events.so_far(), []);
+        }
+    }
 }

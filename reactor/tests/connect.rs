@@ -290,3 +290,14 @@ fn the_idle_time_begins_when_it_is_connected() {
     connect(&server, full.address, any().idle_timeout(timeout).deadline(10 * timeout), &log).expect("it can be tried");
     expect_failure(&events);
 }
+
+#[test]
+fn a_target_that_cannot_be_reached_is_known_at_once() {
+    let server = TestLoop::serve(|| Echo);
+    let (log, events) = Events::new();
+    // No stream goes to a group.
+    let group = SocketAddr::from(([224, 0, 0, 1], 7));
+    let error = connect(&server, group, any(), &log).expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::NetworkUnreachable, "{error}");
+    assert_eq!((events.so_far(), server.metrics().open), (vec![], 0));
+}

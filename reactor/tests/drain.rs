@@ -318,3 +318,47 @@ fn listening_options_do_not_outlive_a_loop_that_never_ran() {
     waiting.expect_reset();
     Client::try_connect(&address).expect_err("nobody listens");
 }
+
+#[test]
+fn a_loop_ended_by_the_first_of_many_in_the_backlog_serves_them_all() {
+    let server = TestLoop::serve(|| {
+        let script = Script::new().open(|cx| {
+            cx.shutdown(AMPLE);
+            Ok(())
+        });
+        script.echo()
+    });
+    let held = hold(&server.handle);
+    let mut clients: Vec<_> = (0..20).map(|_| server.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("hello"));
+    drop(held);
+    for client in &mut clients {
+        assert_eq!(client.receive_to_end(), b"hello");
+    }
+    drop(clients);
+    assert_eq!(figures(server.wait()), report(20, 0, 0));
+}
+
+#[test]
+fn a_loop_stopped_by_the_first_of_many_in_the_backlog_ends_at_once() {
+    let (log, events) = Events::new();
+    let server = TestLoop::serve(move || {
+        let script = Script::new().open(|cx| {
+            cx.stop();
+            Ok(())
+        });
+        Logged::new(&log, script)
+    });
+    let held = hold(&server.handle);
+    let clients: Vec<_> = (0..20).map(|_| server.client()).collect();
+    drop(held);
+    let report = server.wait();
+    let records = events.so_far();
+    let opened = records.iter().filter(|record| record.event == Event::Open).count() as u64;
+    let cut = records.iter().filter(|record| record.event.close_reason() == Some("cut")).count() as u64;
+    assert!(opened > 0 && (opened, opened) == (cut, report.cut), "{opened} opened, {cut} cut, {report:?}");
+    // Who was let in reads an end, and who was not, a reset.
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    }
+}

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Echo, Event, Events, Log, Logged, Silent, TestLoop, Transport, assert_pattern, pattern};
-use reactor::{ConnId, Context, Handler, Input, Limits, Result, TimerId};
+use reactor::{ConnId, Context, Handler, Input, Limits, LoopContext, Result, TimerId};
 
 /// A loop that stops reading as often as it can.
 fn tight() -> Limits {
@@ -258,4 +258,43 @@ fn idle_connections_cost_no_turns() {
         client.expect("x");
     }
     server.assert_quiet();
+}
+
+#[test]
+fn the_last_of_many_pauses_and_resumes_holds() {
+    let (log, events) = Events::new();
+    let server = TestLoop::serve(move || Logged::new(&log, Echo));
+    let mut client = server.client();
+    let id = events.expect(&Event::Open);
+    for round in 0..20 {
+        let pauses_last = round % 2 == 0;
+        server.hold_up(|| {
+            client.send("x");
+            let toggle = move |cx: &mut LoopContext<'_>| {
+                let mut peer = cx.peer(id).unwrap();
+                peer.resume();
+                peer.pause();
+                peer.pause();
+                peer.resume();
+                if pauses_last {
+                    peer.pause();
+                }
+            };
+            server.handle.execute(toggle).unwrap();
+        });
+        if pauses_last {
+            // What the loop had seen before it was paused may have been served.
+            server.assert_quiet();
+            events.so_far();
+            client.receive_waiting();
+            client.send("y");
+            server.assert_quiet();
+            assert_eq!(events.so_far(), [], "it is paused");
+            server.on_loop(move |cx| cx.peer(id).unwrap().resume());
+        }
+        events.wait_for(|event| matches!(event, Event::Data(_)));
+        server.assert_quiet();
+        events.so_far();
+        client.receive_waiting();
+    }
 }

@@ -88,3 +88,22 @@ fn what_is_closed_between_turns_is_told_without_an_event() {
 
 /// Longer than anything here takes, unless it waits for an event that does not come.
 const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_turn_of_an_empty_loop_ends_at_once_if_asked() {
+    let mut event_loop = EventLoop::new(()).unwrap();
+    let start = Instant::now();
+    for _ in 0..100 {
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(start.elapsed() < LONG / 2);
+    assert_eq!((event_loop.metrics().turns, event_loop.metrics().events), (100, 0));
+}
+
+#[test]
+fn a_loop_that_has_ended_ends_again_at_once() {
+    let mut event_loop = EventLoop::new(()).unwrap();
+    event_loop.context().stop();
+    let report = event_loop.run().unwrap();
+    assert_eq!(event_loop.run().unwrap(), report);
+}
