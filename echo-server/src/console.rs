@@ -72,10 +72,19 @@ impl Console {
         io::stderr().is_terminal()
     }
 
-    /// Waits until all that was said is written, but for a moment only: stderr may be stuck for good.
+    /// Waits until all that was said is written, but not for a stderr that takes nothing: it may be stuck for good.
     pub fn flush(&self) {
         let unwritten = |queue: &mut Queue| !queue.asleep || !queue.lines.is_empty();
-        drop(self.shared.emptied.wait_timeout_while(self.shared.lock(), PATIENCE, unwritten));
+        let mut queue = self.shared.lock();
+        for _ in 0..MOST_WAITS {
+            let before = queue.lines.len();
+            let waited = self.shared.emptied.wait_timeout_while(queue, PATIENCE, unwritten);
+            let timeout;
+            (queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !timeout.timed_out() || queue.lines.len() >= before {
+                return;
+            }
+        }
     }
 }
 
@@ -149,8 +158,11 @@ impl<W: Write> Screen<W> {
 /// Lines that may wait while stderr is slow: a burst of log lines, and a bound on memory.
 const LINES_WAITING: usize = 1024;
 
-/// How long the end of the program waits for a stderr that is slow.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the end of the program waits for a stderr that takes nothing. It takes a line in much less, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it waits so long for one that takes something each time.
+const MOST_WAITS: usize = 10;
 
 const CLEAR_LINE: &[u8] = b"\r\x1b[K";
 const WRAP_OFF: &[u8] = b"\x1b[?7l";
