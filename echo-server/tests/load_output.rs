@@ -66,7 +66,7 @@ fn a_terminal_sees_a_bar_unless_it_asks_not_to() {
         unlockpt(&terminal).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap();
         let screen = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        let run = ["-c", "1", "--duration", "300ms", "--warmup", "0s", target.as_str()];
+        let run = ["-c", "1", "--duration", "1s", "--warmup", "0s", target.as_str()];
         let mut command = command(&[&run, more].concat());
         let child = command.stderr(Stdio::from(screen)).spawn().unwrap();
         drop(command);

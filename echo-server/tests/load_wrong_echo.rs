@@ -88,7 +88,8 @@ fn a_reset_is_told_with_its_cause() {
 #[test]
 fn a_message_that_never_comes_back_is_told() {
     let target = answering(|number, message| Some(if number < 6 { message } else { Vec::new() }));
-    let line = complaint(&target, &["-c", "2", "--duration", "100ms", "--warmup", "0s"]);
+    // So many that each connection has to send its seventh.
+    let line = complaint(&target, &["-c", "2", "--messages", "14"]);
     assert!(line.contains("message 6 had not come back"), "{line}");
     assert!(line.ends_with("2 unanswered messages in all"), "{line}");
 }

@@ -14,7 +14,8 @@ use rustix::process::Signal;
 /// A client that sends and does not read, until the server has stopped reading from it.
 fn stuck_client(server: &Server) -> TcpStream {
     let mut client = server.connect();
-    client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    // A server that is only slow takes something in such a time.
+    client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let block = vec![0x55; 1 << 20];
     loop {
         match client.write(&block) {
