@@ -47,6 +47,9 @@ use crate::token::{ListenerId, MAX_LOOPS, Token};
 /// # Result::Ok(())
 /// ```
 ///
+/// A child that fork(2) makes shares the epoll instance with its parent: unless it goes on to another program, it must leave
+/// the loop alone, without dropping it; see epoll(7).
+///
 /// A loop stays on the thread that made it, and nothing that runs on it reaches the loop itself: there is no second run within
 /// a first, and no watching of one thing from two threads.
 ///
