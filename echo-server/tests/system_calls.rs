@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
 mod common;
+#[path = "common/strace.rs"]
+mod strace;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,8 +15,9 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use common::{PROGRAM, Server, assert_echoes, connect, has_tool};
+use common::{PROGRAM, Server, assert_echoes, connect};
 use rustix::process::{Pid, Signal, kill_process};
+use strace::can_trace;
 
 /// How often the loop's thread made each call.
 type Calls = BTreeMap<String, usize>;
@@ -22,7 +25,7 @@ type Calls = BTreeMap<String, usize>;
 /// Runs a server with one loop under strace while `load` runs, and answers the lines of the loop's thread from the first
 /// accepted connection to the signal that ended it. `None`: strace is not here, or may not trace.
 fn trace(load: impl FnOnce(&Server)) -> Option<Vec<String>> {
-    if !has_tool("strace") || !can_trace() {
+    if !can_trace() {
         return None;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -35,15 +38,6 @@ fn trace(load: impl FnOnce(&Server)) -> Option<Vec<String>> {
     kill_process(traced_by(&server), Signal::TERM).unwrap();
     assert!(server.wait().success());
     Some(loop_lines(directory.path()))
-}
-
-/// Containers may forbid ptrace(2).
-fn can_trace() -> bool {
-    let traces = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().unwrap().status.success();
-    if !traces {
-        println!("skipped: strace may not trace here");
-    }
-    traces
 }
 
 /// The process that strace started.
