@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Instant;
 
+use libc::c_int;
+
 use crate::address::SocketAddress;
 use crate::net::listener::Listener;
 use crate::sys::fd::{Fd, FdRef};
@@ -32,7 +34,7 @@ pub(crate) struct Acceptor {
 pub(crate) enum Rest {
     /// The loop has as many connections as it may; the next close ends the rest.
     Full,
-    /// Descriptors or kernel memory ran short; a timer tries again.
+    /// Descriptors or kernel memory ran short, or accepting was denied; a timer tries again.
     Shortage { retry: TimerId },
 }
 
@@ -43,7 +45,7 @@ pub(crate) enum Accepted {
     Empty,
     /// That client is gone already; the next one may be there.
     Gone,
-    /// Descriptors or kernel memory are short.
+    /// Descriptors or kernel memory are short, or the system does not let us accept for now.
     Shortage(io::Error),
     /// The listener itself failed.
     Failed(io::Error),
@@ -89,10 +91,29 @@ impl Acceptor {
             }
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Accepted::Shortage(error),
             Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT) => Accepted::Failed(error),
-            // The errors of the new socket itself, which accept(2) passes on: the client is gone.
-            _ => Accepted::Gone,
+            Some(code) if is_of_client(code) => Accepted::Gone,
+            // A security module's denial, say: it leaves the client in the backlog, so it comes again at once.
+            _ => Accepted::Shortage(error),
         }
     }
+}
+
+/// Whether that is an error of the new socket itself, which accept(2) passes on: the client is gone.
+fn is_of_client(code: c_int) -> bool {
+    matches!(
+        code,
+        libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+            | libc::EPROTO
+            | libc::ETIMEDOUT
+    )
 }
 
 /// A descriptor held back, to be given up when there is no other: with it a client can be taken out of the backlog and
