@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Says lines on stderr and never waits for it: a closed one, a pipe that nobody reads and a full disk lose lines, and
 /// nothing else. Clones say them in the same place.
 ///
@@ -85,6 +87,21 @@ impl Console {
                 return;
             }
         }
+    }
+}
+
+/// Says the one line with which a program ends, and waits for a moment until it is written.
+///
+/// It also says it when the system has no thread left for a console, if stderr takes it at once.
+pub fn say_last(line: impl Display) {
+    if let Ok(console) = Console::start() {
+        console.say(line);
+        return console.flush();
+    }
+    let stderr = io::stderr();
+    let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut room, Some(&Timespec::default())) == Ok(1) {
+        let _ = writeln!(stderr.lock(), "{line}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use echo_server::cli;
-use echo_server::console::Console;
+use echo_server::console::{self, Console};
 use echo_server::logging;
 use reactor::{Address, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress};
 use tracing::level_filters::LevelFilter;
@@ -30,10 +30,7 @@ fn main() -> ExitCode {
         None => serve(&options),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    if let Ok(console) = Console::start() {
-        console.say(format_args!("echo-server: {error:#}"));
-        console.flush();
-    }
+    console::say_last(format_args!("echo-server: {error:#}"));
     ExitCode::from(cli::FAILURE)
 }
 

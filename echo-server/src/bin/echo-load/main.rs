@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use echo_server::cli;
-use echo_server::console::Console;
+use echo_server::console::{self, Console};
 use echo_server::logging;
 use rustix::process::Signal;
 use tracing::level_filters::LevelFilter;
@@ -80,8 +80,5 @@ fn load(options: &Options) -> anyhow::Result<bool> {
 
 /// Says one line about what ended the program.
 fn say(line: &str) {
-    if let Ok(console) = Console::start() {
-        console.say(format_args!("echo-load: {line}"));
-        console.flush();
-    }
+    console::say_last(format_args!("echo-load: {line}"));
 }
