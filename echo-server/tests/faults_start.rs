@@ -35,6 +35,7 @@ fn what_is_lacking_is_told_in_one_line() {
         ("epoll_create1:error=ENFILE", "Too many open files in system"),
         ("epoll_ctl:error=ENOMEM", "Cannot allocate memory"),
         ("epoll_ctl:error=ENOSPC:when=2", "No space left on device"),
+        ("signalfd4:error=EMFILE", "Too many open files"),
         ("clone,clone3:error=EAGAIN", "Resource temporarily unavailable"),
     ];
     for (fault, cause) in faults {
@@ -47,16 +48,12 @@ fn what_is_lacking_is_told_in_one_line() {
 }
 
 #[test]
-fn a_loop_that_cannot_wait_for_its_signals_ends_the_server() {
+fn a_loop_that_cannot_wait_ends_the_server() {
     if !can_trace() {
         return;
     }
-    let faults =
-        [("signalfd4:error=EMFILE", "Too many open files"), ("epoll_wait:error=EBADF:when=1+", "Bad file descriptor")];
-    for (fault, cause) in faults {
-        let (code, said) = start(fault, "1");
-        let last = said.last().unwrap();
-        assert!(last.starts_with("echo-server: the server failed: ") && last.contains(cause), "{fault}: {said:#?}");
-        assert_eq!(code, Some(1), "{fault}");
-    }
+    let (code, said) = start("epoll_wait:error=EBADF", "1");
+    let last = said.last().unwrap();
+    assert!(last.starts_with("echo-server: the server failed: ") && last.contains("Bad file descriptor"), "{said:#?}");
+    assert_eq!(code, Some(1));
 }

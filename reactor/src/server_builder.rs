@@ -1,8 +1,8 @@
 //! What a server is made of, and how its loops come up together or not at all.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct ServerBuilder<S: 'static = ()> {
     sockets: Vec<Listener>,
     /// How each socket is used.
     listeners: Vec<ListenerPlan<S>>,
+    /// All loops, once they are made.
+    loops: Arc<OnceLock<Arc<[LoopHandle<S>]>>>,
 }
 
 /// A handler factory that every loop may call.
@@ -103,6 +105,7 @@ impl<S: 'static> ServerBuilder<S> {
             state,
             sockets: Vec::new(),
             listeners: Vec::new(),
+            loops: Arc::default(),
         }
     }
 
@@ -265,6 +268,8 @@ impl<S: 'static> ServerBuilder<S> {
             }
         }
         let loops: Arc<[LoopHandle<S>]> = starting.iter().map(|starting| starting.handle.clone()).collect();
+        // It is the first and only time, for a builder starts once.
+        let _ = self.loops.set(Arc::clone(&loops));
         let threads = starting.into_iter().map(|starting| starting.go(&loops)).collect();
         Ok(Server::new(ServerHandle::new(loops, outcome), threads, local))
     }
@@ -298,11 +303,16 @@ impl<S: 'static> ServerBuilder<S> {
                 event_loop.watch_listener(socket, factory, shared)?;
             }
         }
+        if let Some(grace) = self.grace_on_signal
+            && index == 0
+        {
+            stop_on_signals(&mut event_loop, Arc::clone(&self.loops), grace)?;
+        }
         Ok(event_loop)
     }
 
     /// Lets one loop know of the others, once all are made.
-    fn join_up(&self, event_loop: &mut EventLoop<S>, index: usize, loops: &Arc<[LoopHandle<S>]>) -> io::Result<()> {
+    fn join_up(&self, event_loop: &mut EventLoop<S>, index: usize, loops: &[LoopHandle<S>]) {
         let others = loops.iter().enumerate().filter(|(other, _)| *other != index);
         event_loop.siblings = others.map(|(_, handle)| handle.clone()).collect();
         for (factory, plan) in self.listeners.iter().enumerate() {
@@ -316,20 +326,11 @@ impl<S: 'static> ServerBuilder<S> {
                 event_loop.vacancy_bells.push(bell);
             }
         }
-        match self.grace_on_signal {
-            Some(grace) if index == 0 => stop_on_signals(event_loop, Arc::clone(loops), grace),
-            _ => Ok(()),
-        }
     }
 
     /// The life of a loop's thread.
-    fn run_loop(
-        &self,
-        mut event_loop: EventLoop<S>,
-        index: usize,
-        loops: &Arc<[LoopHandle<S>]>,
-    ) -> io::Result<DrainReport> {
-        self.join_up(&mut event_loop, index, loops)?;
+    fn run_loop(&self, mut event_loop: EventLoop<S>, index: usize, loops: &[LoopHandle<S>]) -> io::Result<DrainReport> {
+        self.join_up(&mut event_loop, index, loops);
         event_loop.run()
     }
 }
@@ -347,14 +348,15 @@ impl<S> ListenerPlan<S> {
 /// The first signal drains all loops, the second ends them.
 fn stop_on_signals<S: 'static>(
     event_loop: &mut EventLoop<S>,
-    loops: Arc<[LoopHandle<S>]>,
+    loops: Arc<OnceLock<Arc<[LoopHandle<S>]>>>,
     grace: Duration,
 ) -> io::Result<()> {
     let mut seen = false;
     event_loop.on_signals(&signal::STOP_SIGNALS, move |_, number| {
         let forced = std::mem::replace(&mut seen, true);
         log::info!("signal {number}: {}", if forced { "stopping at once" } else { "draining" });
-        for handle in loops.iter() {
+        // They are known, for a loop runs only when all are made.
+        for handle in loops.get().into_iter().flat_map(|loops| loops.iter()) {
             // A loop that has ended needs no telling.
             let _ = if forced { handle.stop() } else { handle.shutdown(grace) };
         }
