@@ -4,7 +4,6 @@ use crate::address::SocketAddress;
 use crate::application::run_task;
 use crate::event_loop::EventLoop;
 use crate::handle::Mail;
-use crate::placement::VacancyBell;
 use crate::placement::awaits_sockets;
 use crate::sys::fd::Fd;
 
