@@ -155,7 +155,7 @@ impl<S: 'static> EventLoop<S> {
     /// Who waits already, they are told of.
     fn leave_to_others(&mut self, token: Token) {
         if self.engine.deregister_shared_listener(token) {
-            for sibling in &self.siblings {
+            for sibling in &self.app.siblings {
                 // A sibling whose mailbox is full is awake and will look at the listener when it has an edge.
                 let _ = sibling.post_urgent(Mail::AcceptAgain);
             }

@@ -23,6 +23,8 @@ pub(crate) struct Application<S> {
     pub(crate) tasks: HashMap<Token, LocalTask<S>>,
     pub(crate) signals: HashMap<Token, SignalCallback<S>>,
     pub(crate) handle: LoopHandle<S>,
+    /// The other loops of the server.
+    pub(crate) siblings: Vec<LoopHandle<S>>,
 }
 
 /// Makes the handlers of one listener's connections.
@@ -45,6 +47,7 @@ impl<S: 'static> Application<S> {
             tasks: HashMap::new(),
             signals: HashMap::new(),
             handle,
+            siblings: Vec::new(),
         }
     }
 

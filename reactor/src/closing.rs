@@ -82,10 +82,11 @@ impl Engine {
         let Some(connection) = self.connection_mut(token) else { return };
         let connect_deadline = connection.set_connect_deadline(None);
         let timers = connection.timers().iter().copied().chain(connect_deadline).collect::<Vec<_>>();
-        let waiting = connection.queued() + connection.unread();
+        let waiting = connection.held() + connection.unread();
         for timer in timers {
             self.timers.cancel(timer);
         }
+        self.leave_all(token);
         self.idle.forget(&mut self.sources, key.index);
         self.counters.buffered.subtract(waiting as u64);
         self.counters.count_close(reason);

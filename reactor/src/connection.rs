@@ -5,8 +5,9 @@ use std::io;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::event::Readiness;
+use crate::group::Membership;
 use crate::limits::Limits;
-use crate::output::Output;
+use crate::output::{Output, Piece};
 use crate::sys::fd::Fd;
 use crate::sys::stream::{self, Moved};
 use crate::timer::TimerId;
@@ -48,6 +49,8 @@ struct Extra {
     output: Output,
     timers: Vec<TimerId>,
     connect_deadline: Option<TimerId>,
+    /// The groups it is in, each with its place there.
+    memberships: Vec<Membership>,
 }
 
 /// What reading once brought.
@@ -279,15 +282,16 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Sends from the queue, at most `calls` times, and says how many bytes the kernel took.
-    pub(crate) fn flush(&mut self, calls: usize) -> io::Result<usize> {
+    /// Sends from the queue, at most `calls` times and, of files, `most` bytes; says how many bytes the kernel took.
+    pub(crate) fn flush(&mut self, calls: usize, most: usize) -> io::Result<usize> {
         let mut total = 0;
         for _ in 0..calls {
             let Some(extra) = &mut self.extra else { break };
-            if extra.output.is_empty() || !self.has(Flag::WRITABLE) {
+            if extra.output.is_empty() || !self.has(Flag::WRITABLE) || total >= most {
                 break;
             }
-            let result = self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send(self.fd.as_fd()));
+            let left = most - total;
+            let result = self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send(self.fd.as_fd(), left));
             total += self.sent(result)?;
         }
         self.drop_idle_extra();
@@ -316,6 +320,22 @@ impl Connection {
         if !bytes.is_empty() {
             self.extra().output.push(bytes);
         }
+    }
+
+    /// Puts a piece behind what waits.
+    pub(crate) fn queue_piece(&mut self, piece: Piece) {
+        self.extra().output.push_piece(piece);
+        self.drop_idle_extra();
+    }
+
+    /// Bytes of output that wait in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.output.held())
+    }
+
+    /// What the output that waits costs in memory; bytes of files cost nothing.
+    pub(crate) fn output_cost(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.output.cost())
     }
 
     /// Bytes that wait to be sent.
@@ -369,6 +389,18 @@ impl Connection {
         before
     }
 
+    /// The groups the connection is in.
+    pub(crate) fn memberships(&self) -> &[Membership] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.memberships)
+    }
+
+    /// The groups the connection is in, to change.
+    pub(crate) fn change_memberships<R>(&mut self, change: impl FnOnce(&mut Vec<Membership>) -> R) -> R {
+        let result = change(&mut self.extra().memberships);
+        self.drop_idle_extra();
+        result
+    }
+
     fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -383,7 +415,7 @@ impl Connection {
 
 impl Extra {
     fn is_idle(&self) -> bool {
-        !self.holds_bytes() && self.timers.is_empty() && self.connect_deadline.is_none()
+        !self.holds_bytes() && self.timers.is_empty() && self.connect_deadline.is_none() && self.memberships.is_empty()
     }
 
     // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.
@@ -415,7 +447,7 @@ mod tests {
         let (mut connection, _peer) = pair();
         connection.queue(b"hello");
         assert!(connection.extra.is_some());
-        assert_eq!(connection.flush(1).unwrap(), 5);
+        assert_eq!(connection.flush(1, usize::MAX).unwrap(), 5);
         assert!(connection.extra.is_none());
     }
 

@@ -1,9 +1,11 @@
 //! What a callback can do: with its own connection, with its loop, and with every other connection of the loop.
 
 use std::any::Any;
+use std::fs::File;
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -12,9 +14,14 @@ use crate::application::Application;
 use crate::close_reason::CloseReason;
 use crate::connection::{Flag, Phase};
 use crate::engine::{Engine, gone, idle_ms};
+use crate::file_range::FileRange;
+use crate::group::Group;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
+use crate::mailbox::PostError;
 use crate::net::connect::{self, ConnectOptions};
+use crate::output::Piece;
+use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
 use crate::sys::socket;
 use crate::timer::TimerId;
@@ -56,6 +63,52 @@ impl<'a, S> LoopContext<'a, S> {
     /// The bytes leave at the end of the turn, together with what else was sent there.
     pub fn send_to(&mut self, id: ConnId, bytes: impl AsRef<[u8]>) -> bool {
         self.live(id).is_some_and(|token| self.engine.send(token, bytes.as_ref()).is_ok())
+    }
+
+    /// Sends to all members of a group, on all loops of the server; the bytes are not copied. Members of this loop get them at
+    /// the end of the turn, other loops are posted one message each.
+    ///
+    /// A member with more output waiting than [`Limits::max_output`](crate::Limits::max_output) allows is closed.
+    ///
+    /// ```
+    /// use reactor::{Context, Group, Handler, Input, Result, Server};
+    ///
+    /// const ROOM: Group = Group(1);
+    ///
+    /// struct Member;
+    ///
+    /// impl Handler for Member {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result {
+    ///         cx.join(ROOM)
+    ///     }
+    ///
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         // A full mailbox of another loop is no reason to close this connection.
+    ///         let _ = cx.broadcast(ROOM, input.take());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let server = Server::builder().threads(2).listen("127.0.0.1:0", |_peer| Member)?.start()?;
+    /// # drop(server);
+    /// # Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox of another loop is full, or the loop has ended. Its members get nothing; those of others do.
+    pub fn broadcast(&mut self, group: Group, bytes: impl Into<SharedBytes>) -> std::result::Result<(), PostError> {
+        self.broadcast_but_to(None, group, &bytes.into())
+    }
+
+    fn broadcast_but_to(
+        &mut self,
+        except: Option<Token>,
+        group: Group,
+        bytes: &SharedBytes,
+    ) -> std::result::Result<(), PostError> {
+        self.engine.broadcast(group, bytes, except);
+        let posts = self.app.siblings.iter().map(|handle| handle.broadcast(group, bytes.clone()));
+        posts.fold(Ok(()), std::result::Result::and)
     }
 
     /// A connection of this loop, to be used in the way a handler uses its own; `None` if it is gone.
@@ -233,6 +286,47 @@ impl<'a, S> Context<'a, S> {
         self.scope.engine.send(self.token, bytes.as_ref())
     }
 
+    /// See [`Peer::send_shared`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_shared(&mut self, bytes: impl Into<SharedBytes>) -> Result {
+        self.this().send_shared(bytes)
+    }
+
+    /// See [`Peer::send_file`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result {
+        self.this().send_file(file, range)
+    }
+
+    /// See [`Peer::join`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join(&mut self, group: Group) -> Result {
+        self.this().join(group)
+    }
+
+    /// See [`Peer::leave`].
+    pub fn leave(&mut self, group: Group) -> bool {
+        self.this().leave(group)
+    }
+
+    /// [`broadcast`](LoopContext::broadcast) to all members but this connection.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn broadcast_to_others(
+        &mut self,
+        group: Group,
+        bytes: impl Into<SharedBytes>,
+    ) -> std::result::Result<(), PostError> {
+        self.scope.broadcast_but_to(Some(self.token), group, &bytes.into())
+    }
+
     /// Sets a timer: [`Handler::on_timer`] is called with the same id after `delay`, at a resolution of one millisecond
     /// and never early. It ends with the connection.
     ///
@@ -385,7 +479,49 @@ impl Peer<'_> {
         self.engine.send(self.token, bytes.as_ref())
     }
 
-    /// Bytes sent that the kernel has not taken yet.
+    /// Sends bytes without a copy: they leave at the end of the turn, and what the kernel does not take waits as a reference
+    /// to them. It pays from some hundred bytes on, or when many connections send the same.
+    ///
+    /// # Errors
+    /// As [`Context::send`].
+    pub fn send_shared(&mut self, bytes: impl Into<SharedBytes>) -> Result {
+        self.engine.send_piece(self.token, Piece::Shared(bytes.into()))
+    }
+
+    /// Sends a part of a file, behind what was sent before, by sendfile(2): the bytes do not pass through this process. At most
+    /// [`Limits::write_per_turn`](crate::Limits::write_per_turn) leave in one turn, so that a large file does not hold up other
+    /// connections; [`Handler::on_drained`] tells when little is left.
+    ///
+    /// The file's own offset is neither used nor moved, so one open file serves any number of connections. Bytes that are not
+    /// in the page cache are read from the disk *on the loop's thread*: have large cold files read ahead elsewhere.
+    ///
+    /// A file that ends before `range` does closes the connection with [`CloseReason::Error`] of the kind `UnexpectedEof`, which
+    /// tells how many bytes were sent: the peer was promised more. On a connection whose peer is gone sendfile(2) raises
+    /// SIGPIPE, which Rust programs ignore from the start; a library in another program has to see to that.
+    ///
+    /// # Errors
+    /// As [`Context::send`]; `InvalidInput` for a range that ends before it begins, or beyond 2^63.
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result {
+        let piece = FileRange::new(file.into(), range)?;
+        self.engine.send_piece(self.token, Piece::File(piece))
+    }
+
+    /// Enters the connection into a group, to get what is [broadcast](LoopContext::broadcast) there. A second time changes
+    /// nothing. It leaves when it ends.
+    ///
+    /// # Errors
+    /// The connection is in as many groups as
+    /// [`Limits::groups_per_connection`](crate::Limits::groups_per_connection) allows, or gone.
+    pub fn join(&mut self, group: Group) -> Result {
+        self.engine.join(self.token, group)
+    }
+
+    /// Takes the connection out of a group. `false`: it was not in.
+    pub fn leave(&mut self, group: Group) -> bool {
+        self.engine.leave(self.token, group)
+    }
+
+    /// Bytes sent that the kernel has not taken yet, those of files among them.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.engine.queued(self.token)

@@ -11,6 +11,7 @@ use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::{Connection, Fill, Flag, Phase};
+use crate::group::Groups;
 use crate::idle::{IdleQueue, MAX_IDLE_MS};
 use crate::interest::Interest;
 use crate::limits::Limits;
@@ -37,6 +38,7 @@ pub(crate) struct Engine {
     pub(crate) reserve: Reserve,
     /// Sources that stopped before `EAGAIN`: no edge will come for them.
     pub(crate) pending: Vec<Token>,
+    pub(crate) groups: Groups,
     /// Connections that others queued output to in this turn.
     pub(crate) dirty: Vec<Token>,
     /// Connections that have ended and not yet been told.
@@ -68,6 +70,7 @@ impl Engine {
             counters: Arc::default(),
             reserve: Reserve::new(),
             pending: Vec::new(),
+            groups: Groups::new(),
             dirty: Vec::new(),
             ended: VecDeque::new(),
             outbox: Outbox::new(DIRECT.min(limits.high_mark)),

@@ -71,8 +71,6 @@ pub struct EventLoop<S: 'static = ()> {
     pub(crate) placements: HashMap<usize, Placement<S>>,
     /// One for each listener on which another loop accepts for this one.
     pub(crate) vacancy_bells: Vec<VacancyBell<S>>,
-    /// The loops that share this one's listeners.
-    pub(crate) siblings: Vec<LoopHandle<S>>,
     pub(crate) mailbox: Mailbox<Mail<S>>,
     pub(crate) listeners: Vec<Token>,
     /// The pending queue of the turn, and its allocation between turns.
@@ -118,7 +116,6 @@ impl<S: 'static> EventLoop<S> {
             drain: None,
             placements: HashMap::new(),
             vacancy_bells: Vec::new(),
-            siblings: Vec::new(),
             listeners: Vec::new(),
             working: Vec::new(),
         })

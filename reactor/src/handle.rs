@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::address::SocketAddress;
 use crate::context::LoopContext;
+use crate::group::Group;
 use crate::mailbox::{PostError, Postbox};
 use crate::metrics::{Counters, Metrics};
+use crate::shared_bytes::SharedBytes;
 use crate::sys::clock;
 use crate::sys::fd::Fd;
 use crate::token::ConnId;
@@ -27,6 +29,7 @@ pub struct LoopHandle<S = ()> {
 pub(crate) enum Mail<S> {
     Send(ConnId, Vec<u8>),
     Close(ConnId),
+    Broadcast(Group, SharedBytes),
     Execute(Task<S>),
     /// A socket that another loop accepted.
     Adopt {
@@ -62,6 +65,15 @@ impl<S> LoopHandle<S> {
     /// [`PostError`]: the mailbox is full, or the loop has ended.
     pub fn close(&self, id: ConnId) -> Result<(), PostError> {
         self.post(Mail::Close(id))
+    }
+
+    /// Sends to all members of a group on this loop; the bytes are not copied. All loops of a server:
+    /// [`ServerHandle::broadcast`](crate::ServerHandle::broadcast).
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox is full, or the loop has ended. Nothing was sent.
+    pub fn broadcast(&self, group: Group, bytes: impl Into<SharedBytes>) -> Result<(), PostError> {
+        self.post(Mail::Broadcast(group, bytes.into()))
     }
 
     /// Runs a closure on the loop's thread, with access to everything there.

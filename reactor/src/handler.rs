@@ -69,8 +69,8 @@ pub trait Handler<S = ()>: Any {
         cx.close_after_flush()
     }
 
-    /// Output that had to wait has left, down to [`Limits::low_mark`](crate::Limits::low_mark); or
-    /// [`Context::want_drained`] was called and not more than that waits.
+    /// Output that the kernel did not take at once, or that stood above [`Limits::low_mark`](crate::Limits::low_mark), has left,
+    /// down to that mark; or [`Context::want_drained`] was called and not more than that waits.
     ///
     /// # Errors
     /// An error closes the connection, as from every callback.

@@ -26,6 +26,9 @@ pub struct Limits {
     pub events_per_wait: usize,
     /// Bytes read from one connection before the next one has its turn. Default 1 MiB, twice the largest read.
     pub read_per_turn: usize,
+    /// Bytes of queued output sent on one connection before the next one has its turn, as far as they come from a file: a
+    /// fast reader of a large file does not hold up the others. Default 1 MiB.
+    pub write_per_turn: usize,
     /// Reads or writes of one connection before the next one has its turn. Default 16, so that a peer who sends in
     /// tiny pieces gets no more of the loop than one who sends in large ones.
     pub calls_per_turn: usize,
@@ -41,7 +44,8 @@ pub struct Limits {
     pub high_mark: usize,
     /// Bytes of queued output at which reading goes on and `on_drained` is called. Default 64 KiB.
     pub low_mark: usize,
-    /// Bytes of output that may wait on one connection; a send beyond it fails and closes that connection with
+    /// Bytes of output that may wait in memory on one connection (each piece of shared bytes or of a file counts for some
+    /// more); a send beyond it fails and closes that connection with
     /// [`CloseReason::Overflow`](crate::CloseReason::Overflow). It bounds what *others* queue to a peer that does not read. Default 16 MiB.
     pub max_output: usize,
     /// Bytes of input a handler may leave unconsumed, which is also the longest message it can wait for; a handler that
@@ -52,6 +56,8 @@ pub struct Limits {
     /// Size to which the read buffer may grow while a connection keeps filling it: a bulk stream then needs fewer calls.
     /// Default 512 KiB.
     pub scratch_max: usize,
+    /// Groups one connection may be in at once. Default 256.
+    pub groups_per_connection: usize,
     /// Timers one connection may have at once. Default 64.
     pub timers_per_connection: usize,
     /// Timers and tasks of the loop in all. Default 2 million.
@@ -79,6 +85,7 @@ impl Default for Limits {
             connections: MAX_CONNECTIONS,
             events_per_wait: 1024,
             read_per_turn: 1 << 20,
+            write_per_turn: 1 << 20,
             calls_per_turn: 16,
             accepts_per_turn: 256,
             mail_per_turn: 1024,
@@ -89,6 +96,7 @@ impl Default for Limits {
             max_input: 1 << 20,
             scratch_min: 64 << 10,
             scratch_max: 512 << 10,
+            groups_per_connection: 256,
             timers_per_connection: 64,
             timers: 2_000_000,
             linger: Duration::from_secs(5),
@@ -109,6 +117,7 @@ impl Limits {
         let at_least_one = [
             ("events_per_wait", self.events_per_wait),
             ("read_per_turn", self.read_per_turn),
+            ("write_per_turn", self.write_per_turn),
             ("calls_per_turn", self.calls_per_turn),
             ("accepts_per_turn", self.accepts_per_turn),
             ("mail_per_turn", self.mail_per_turn),

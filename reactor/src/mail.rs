@@ -25,6 +25,7 @@ impl<S: 'static> EventLoop<S> {
                         peer.close_after_flush();
                     }
                 }
+                Mail::Broadcast(group, bytes) => self.engine.broadcast(group, &bytes, None),
                 Mail::Execute(task) => run_task(&mut self.engine, &mut self.app, task),
                 Mail::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
                 Mail::AcceptAgain => self.accept_from_all(),

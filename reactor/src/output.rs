@@ -1,67 +1,173 @@
-//! What one connection has yet to send, in order, in pieces that leave together.
+//! What one connection has yet to send, in order: bytes, shared bytes and parts of files.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use crate::buffer::Buffer;
+use crate::file_range::FileRange;
+use crate::shared_bytes::SharedBytes;
 use crate::sys::fd::FdRef;
 use crate::sys::stream;
 
-/// A queue of bytes for one socket.
+/// A queue of pieces for one socket.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    pieces: VecDeque<Buffer>,
-    queued: usize,
+    pieces: VecDeque<Piece>,
+    /// Bytes that wait, those of files among them.
+    queued: u64,
+    /// Bytes that wait in memory.
+    held: usize,
+    /// Pieces with nothing of ours in them but a reference.
+    references: usize,
+}
+
+/// What is to be sent, and where its bytes are.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Bytes(Buffer),
+    Shared(SharedBytes),
+    File(FileRange),
 }
 
 impl Output {
-    /// Bytes that wait.
+    /// Bytes that wait, those of files among them.
     pub(crate) fn len(&self) -> usize {
-        self.queued
+        usize::try_from(self.queued).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queued == 0
     }
 
+    /// Bytes that wait in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What the queue costs: the bytes in memory, and something for each reference, which bounds parts of files too.
+    pub(crate) fn cost(&self) -> usize {
+        self.held + self.references * REFERENCE_COST
+    }
+
     /// Queues a copy of the bytes: into the last piece where they fit, else as a piece of their own.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.queued += bytes.len();
-        match self.pieces.back_mut() {
-            Some(last) if last.room() >= bytes.len() || last.len() + bytes.len() <= PIECE => last.append(bytes),
-            _ => self.pieces.push_back(Buffer::from(bytes)),
+        if !self.append(bytes, PIECE) {
+            self.push_piece(Piece::Bytes(Buffer::from(bytes)));
         }
     }
 
-    /// Sends in one call what one call takes, and forgets what the kernel took.
-    pub(crate) fn send(&mut self, fd: FdRef<'_>) -> io::Result<usize> {
-        let sent = match self.pieces.len() {
-            0 => return Ok(0),
-            1 => stream::send(fd, self.pieces[0].as_slice())?,
-            count => {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-                    *slice = IoSlice::new(piece.as_slice());
+    /// Queues a piece behind what waits. Of few shared bytes a copy is cheaper, if there is a piece to hold it.
+    pub(crate) fn push_piece(&mut self, piece: Piece) {
+        if matches!(&piece, Piece::Shared(bytes) if bytes.len() <= COPIED && self.append(bytes, PIECE))
+            || piece.len() == 0
+        {
+            return;
+        }
+        self.queued += piece.len();
+        self.held += piece.held();
+        self.references += usize::from(piece.is_reference());
+        self.pieces.push_back(piece);
+    }
+
+    fn pop(&mut self) {
+        let first = self.pieces.pop_front();
+        self.references -= usize::from(first.is_some_and(|piece| piece.is_reference()));
+    }
+
+    /// Copies the bytes behind those of the last piece, if that is ours and does not grow too large.
+    fn append(&mut self, bytes: &[u8], most: usize) -> bool {
+        let Some(Piece::Bytes(last)) = self.pieces.back_mut() else { return bytes.is_empty() };
+        let fits = last.room() >= bytes.len() || last.len() + bytes.len() <= most;
+        if fits {
+            last.append(bytes);
+            self.queued += bytes.len() as u64;
+            self.held += bytes.len();
+        }
+        fits
+    }
+
+    /// Sends in one call what one call takes, of files at most `most` bytes, and forgets what the kernel took.
+    pub(crate) fn send(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
+        let sent = match self.pieces.front_mut() {
+            None => return Ok(0),
+            Some(Piece::File(range)) => {
+                let sent = range.send(fd, most)?;
+                self.queued -= sent as u64;
+                if range.len() == 0 {
+                    self.pop();
                 }
-                stream::send_vectored(fd, &slices[..count.min(SLICES)])?
+                return Ok(sent);
             }
+            Some(_) => self.send_bytes(fd)?,
         };
         self.forget(sent);
         Ok(sent)
     }
 
+    /// Sends the bytes up to the next part of a file, with which they then share a segment.
+    fn send_bytes(&self, fd: FdRef<'_>) -> io::Result<usize> {
+        if let (1, Some(bytes)) = (self.pieces.len(), self.pieces.front().and_then(Piece::bytes)) {
+            return stream::send(fd, bytes);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(self.pieces.iter().map_while(Piece::bytes)) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        let more = matches!(self.pieces.get(count), Some(Piece::File(_)));
+        stream::send_vectored(fd, &slices[..count], more)
+    }
+
     fn forget(&mut self, mut sent: usize) {
-        self.queued -= sent;
+        self.queued -= sent as u64;
+        self.held -= sent;
         while let Some(first) = self.pieces.front_mut() {
-            if sent < first.len() {
-                first.consume(sent);
-                return;
+            let length = first.bytes().map_or(usize::MAX, <[u8]>::len);
+            if sent < length {
+                return first.consume(sent);
             }
-            sent -= first.len();
-            self.pieces.pop_front();
+            sent -= length;
+            self.pop();
+        }
+    }
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(range) => range.len(),
+            _ => self.held() as u64,
+        }
+    }
+
+    /// What the piece costs in memory.
+    pub(crate) fn cost(&self) -> usize {
+        self.held() + if self.is_reference() { REFERENCE_COST } else { 0 }
+    }
+
+    fn is_reference(&self) -> bool {
+        !matches!(self, Self::Bytes(_))
+    }
+
+    fn held(&self) -> usize {
+        self.bytes().map_or(0, <[u8]>::len)
+    }
+
+    /// The bytes, unless they are in a file.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(buffer) => Some(buffer.as_slice()),
+            Self::Shared(bytes) => Some(bytes),
+            Self::File(_) => None,
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        match self {
+            Self::Bytes(buffer) => buffer.consume(count),
+            Self::Shared(bytes) => bytes.consume(count),
+            Self::File(_) => {}
         }
     }
 }
@@ -69,15 +175,22 @@ impl Output {
 /// Small sends are gathered into pieces of up to this many bytes.
 const PIECE: usize = 16 << 10;
 
+/// Of so few shared bytes a copy costs less than a slice of their own in the system call.
+const COPIED: usize = 256;
+
 /// Pieces that leave in one call; of small sends that is 1 MiB, more than a socket buffer takes.
 const SLICES: usize = 64;
+
+/// What a piece takes besides its bytes.
+const REFERENCE_COST: usize = size_of::<Piece>();
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
 
     #[test]
     fn small_sends_share_a_piece() {
@@ -95,7 +208,7 @@ mod tests {
         bytes.chunks(23_456).for_each(|chunk| output.push(chunk));
         let mut received = Vec::new();
         while received.len() < bytes.len() {
-            match output.send(ours.as_fd().into()) {
+            match output.send(ours.as_fd().into(), usize::MAX) {
                 Ok(sent) => assert!(sent > 0 || output.is_empty()),
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
@@ -104,5 +217,48 @@ mod tests {
             received.extend_from_slice(&part[..count]);
         }
         assert!(output.is_empty() && received == bytes);
+    }
+
+    #[test]
+    fn bytes_shared_bytes_and_files_keep_their_order() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let file = Arc::new(file);
+        let mut output = Output::default();
+        output.push(b"head ");
+        output.push_piece(Piece::File(FileRange::new(Arc::clone(&file), 2..5).unwrap()));
+        output.push_piece(Piece::Shared(SharedBytes::from(" shared ")));
+        output.push(b"tail ");
+        output.push_piece(Piece::File(FileRange::new(file, 9..10).unwrap()));
+        assert_eq!((output.len(), output.held()), (22, 18));
+        while !output.is_empty() {
+            output.send(ours.as_fd().into(), 2).unwrap();
+        }
+        drop(ours);
+        let mut received = String::new();
+        theirs.read_to_string(&mut received).unwrap();
+        assert_eq!((received.as_str(), output.cost()), ("head 234 shared tail 9", 0));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_promised_is_an_error_with_the_count() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut output = Output::default();
+        output.push_piece(Piece::File(FileRange::new(Arc::new(file), 4..20).unwrap()));
+        assert_eq!(output.send(ours.as_fd().into(), usize::MAX).unwrap(), 6);
+        let error = output.send(ours.as_fd().into(), usize::MAX).unwrap_err();
+        assert_eq!(error.to_string(), "the file ended after 6 of the 16 bytes that were to be sent");
+    }
+
+    #[test]
+    fn shared_bytes_are_not_copied_and_few_are() {
+        let mut output = Output::default();
+        output.push_piece(Piece::Shared(SharedBytes::from(vec![1; 1000])));
+        output.push(b"x");
+        output.push_piece(Piece::Shared(SharedBytes::from("few")));
+        assert_eq!((output.pieces.len(), output.held()), (2, 1004));
     }
 }

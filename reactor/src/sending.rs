@@ -8,6 +8,7 @@ use crate::connection::{Connection, Flag, Phase};
 use crate::engine::{Engine, gone};
 use crate::limits::Limits;
 use crate::outbox::DIRECT;
+use crate::output::Piece;
 use crate::source::Source;
 use crate::sys::socket;
 use crate::sys::stream::Moved;
@@ -88,7 +89,7 @@ impl Engine {
         let speaking = self.speaker == Some(token);
         let Some(connection) = self.connection(token) else { return Err(gone()) };
         if !connection.may_send() {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "sending on a connection that is being closed"));
+            return Err(ending());
         }
         let direct = speaking && connection.gathers();
         if speaking && !self.outbox.is_empty() {
@@ -111,23 +112,49 @@ impl Engine {
         self.sent(token, bytes, result)
     }
 
+    /// Sends shared bytes or a part of a file: it waits for the end of the turn, to leave with what else is sent.
+    pub(crate) fn send_piece(&mut self, token: Token, piece: Piece) -> io::Result<()> {
+        let Some(connection) = self.connection(token) else { return Err(gone()) };
+        if !connection.may_send() {
+            return Err(ending());
+        }
+        if self.speaker == Some(token) && !self.outbox.is_empty() {
+            // What the running callback sent before goes first, and with it.
+            let mut outbox = mem::take(&mut self.outbox);
+            let queued = self.queue(token, outbox.as_slice());
+            outbox.clear();
+            self.outbox = outbox;
+            queued?;
+        }
+        self.queue_by(token, piece.cost(), |connection| connection.queue_piece(piece))
+    }
+
     /// Puts bytes behind what waits, and sees to it that they leave this turn if they can.
     fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
-        let Limits { high_mark, max_output, .. } = self.limits;
+        self.queue_by(token, bytes.len(), |connection| connection.queue(bytes))
+    }
+
+    /// Queues by a call that adds this cost.
+    fn queue_by(&mut self, token: Token, cost: usize, queue: impl FnOnce(&mut Connection)) -> io::Result<()> {
+        let Limits { low_mark, high_mark, max_output, .. } = self.limits;
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
-        if connection.queued() + bytes.len() > max_output {
+        if connection.output_cost() + cost > max_output {
             self.end(token, CloseReason::Overflow(Overflow::Output));
             return Err(io::Error::new(io::ErrorKind::StorageFull, "more output waits than Limits::max_output allows"));
         }
-        connection.queue(bytes);
+        let held = connection.held();
+        queue(connection);
+        let added = connection.held() - held;
         self.gathering = None;
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
-        connection.set(Flag::TELL_DRAINED);
+        if connection.queued() > low_mark || !connection.has(Flag::WRITABLE) {
+            connection.set(Flag::TELL_DRAINED);
+        }
         if connection.queued() > high_mark {
             connection.set(Flag::BLOCKED);
         }
         let flushable = connection.has(Flag::WRITABLE) && connection.newly_set(Flag::DIRTY);
-        self.counters.buffered.add(bytes.len() as u64);
+        self.counters.buffered.add(added as u64);
         if flushable {
             self.dirty.push(token);
         }
@@ -185,14 +212,17 @@ impl Engine {
 
     /// Sends what waits, within the budget, and does what was to be done once it is sent.
     pub(crate) fn flush(&mut self, token: Token) {
-        let calls = self.limits.calls_per_turn;
+        let Limits { calls_per_turn, write_per_turn, .. } = self.limits;
         let Some(connection) = self.connection_mut(token) else { return };
         if connection.phase == Phase::Closed {
             return;
         }
-        match connection.flush(calls) {
+        let held = connection.held();
+        let result = connection.flush(calls_per_turn, write_per_turn);
+        let left = held - connection.held();
+        self.counters.buffered.subtract(left as u64);
+        match result {
             Ok(sent) => {
-                self.counters.buffered.subtract(sent as u64);
                 self.count_sent(token, sent);
                 self.after_flush(token);
             }
@@ -208,6 +238,9 @@ impl Engine {
             return;
         }
         let queued = connection.queued();
+        if queued > 0 {
+            connection.set(Flag::TELL_DRAINED);
+        }
         let mut again = queued > 0 && connection.has(Flag::WRITABLE);
         if queued <= low_mark {
             if connection.has(Flag::BLOCKED) {
@@ -245,6 +278,10 @@ impl Engine {
         let gathered = if self.speaker == Some(token) { self.outbox.len() } else { 0 };
         gathered + self.connection(token).map_or(0, Connection::queued)
     }
+}
+
+fn ending() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "sending on a connection that is being closed")
 }
 
 /// What the gathering of one callback's output may keep allocated for the next.

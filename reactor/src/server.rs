@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use crate::address::SocketAddress;
 use crate::drain_report::DrainReport;
+use crate::group::Group;
 use crate::handle::LoopHandle;
+use crate::mailbox::PostError;
 use crate::metrics::Metrics;
+use crate::shared_bytes::SharedBytes;
 
 /// A running server: loops on threads of their own. Dropping it stops them.
 ///
@@ -109,6 +112,16 @@ impl<S: 'static> ServerHandle<S> {
         let mut sum = Metrics::default();
         self.loops.iter().for_each(|handle| sum += handle.metrics());
         sum
+    }
+
+    /// Sends to all members of a group, whatever loop they are on; the bytes are not copied.
+    ///
+    /// # Errors
+    /// [`PostError`]: the mailbox of a loop is full, or the loop has ended. Its members get nothing; those of others do.
+    pub fn broadcast(&self, group: Group, bytes: impl Into<SharedBytes>) -> Result<(), PostError> {
+        let bytes = bytes.into();
+        let posts = self.loops.iter().map(|handle| handle.broadcast(group, bytes.clone()));
+        posts.fold(Ok(()), Result::and)
     }
 
     /// Begins to drain and returns at once. A second call can shorten the grace, not lengthen it.

@@ -314,7 +314,7 @@ impl<S: 'static> ServerBuilder<S> {
     /// Lets one loop know of the others, once all are made.
     fn join_up(&self, event_loop: &mut EventLoop<S>, index: usize, loops: &[LoopHandle<S>]) {
         let others = loops.iter().enumerate().filter(|(other, _)| *other != index);
-        event_loop.siblings = others.map(|(_, handle)| handle.clone()).collect();
+        event_loop.app.siblings = others.map(|(_, handle)| handle.clone()).collect();
         for (factory, plan) in self.listeners.iter().enumerate() {
             let Sharing::Handover(balance) = plan.sharing else { continue };
             if index == 0 {

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod option;
 pub(crate) mod signal;
 mod sockaddr;

@@ -131,8 +131,10 @@ mod bare {
 
 /// Sends several slices as one: writev(2) with `MSG_NOSIGNAL`, which only sendmsg(2) takes.
 ///
-/// Slices beyond [`MAX_SLICES`] wait for the next call.
-pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+/// Slices beyond [`MAX_SLICES`] wait for the next call. `more` tells that something is to follow at once, so that a short
+/// segment waits for it (`MSG_MORE`).
+pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    let flags = if more { libc::MSG_NOSIGNAL | libc::MSG_MORE } else { libc::MSG_NOSIGNAL };
     // SAFETY: `msghdr` is made of pointers and integers, for which all bits zero is a value: no name, no control data.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     // The kernel only reads through this pointer; `IoSlice` has the layout of `iovec` by its documentation.
@@ -140,7 +142,7 @@ pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>]) -> io::Result
     message.msg_iovlen = slices.len().min(MAX_SLICES);
     retry(|| {
         // SAFETY: `message` names at most `slices.len()` slices, all borrowed for the call and only read.
-        check_count(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
+        check_count(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) })
     })
 }
 

@@ -1,0 +1,20 @@
+//! Moving bytes of files into sockets; see sendfile(2).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::fd::FdRef;
+use super::{check_count, retry};
+
+/// Sends up to `count` bytes of the file from `offset` on, without a copy through this process; `Ok(0)` is the end of the
+/// file. The file's own offset stays where it is.
+///
+/// sendfile(2) takes no `MSG_NOSIGNAL`: on a socket whose peer is gone it raises SIGPIPE, which the Rust runtime ignores.
+pub(crate) fn send(socket: FdRef<'_>, file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
+    let beyond = |_| io::Error::new(io::ErrorKind::InvalidInput, "a file offset is less than 2^63");
+    let mut offset = i64::try_from(offset).map_err(beyond)?;
+    retry(|| {
+        // SAFETY: both descriptors are open, and the kernel reads and writes one offset at `offset`.
+        check_count(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count) })
+    })
+}
