@@ -1,5 +1,7 @@
 //! Received bytes, as a callback sees them: take what is understood, leave the rest.
 
+use crate::search::find_byte;
+
 /// The bytes that a connection has received and its handler has not taken yet.
 ///
 /// Taken bytes are borrowed from the loop's buffer, so nothing is copied. What is left when the callback returns is kept.
@@ -64,7 +66,7 @@ impl<'a> Input<'a> {
     /// Takes the bytes before the first `delimiter`, and the delimiter, which is not in the answer; `None` and nothing
     /// taken while there is no delimiter.
     pub fn take_until(&mut self, delimiter: u8) -> Option<&'a [u8]> {
-        let end = self.bytes.iter().position(|&byte| byte == delimiter)?;
+        let end = find_byte(self.bytes, delimiter)?;
         let taken = &self.bytes[..end];
         self.bytes = &self.bytes[end + 1..];
         Some(taken)
