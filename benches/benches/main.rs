@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod codec;
 mod registry;
 mod servers;
 mod timers;
@@ -27,5 +28,6 @@ fn main() {
     timers::all(&mut criterion);
     registry::all(&mut criterion);
     buffer::all(&mut criterion);
+    codec::all(&mut criterion);
     criterion.final_summary();
 }
