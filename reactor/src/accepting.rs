@@ -4,7 +4,7 @@ use std::io;
 
 use crate::acceptor::{Accepted, Acceptor, Rest};
 use crate::address::SocketAddress;
-use crate::application::{call, drop_safely};
+use crate::application::call;
 use crate::connection::Phase;
 use crate::event_loop::EventLoop;
 use crate::handle::Mail;
@@ -13,6 +13,7 @@ use crate::placement::{Placement, VacancyBell};
 use crate::source::Source;
 use crate::sys::fd::Fd;
 use crate::token::Token;
+use crate::unwind::drop_safely;
 
 impl<S: 'static> EventLoop<S> {
     /// Accepts until nobody waits, or the budget ends, or there is no room.

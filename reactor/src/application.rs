@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use slab::Slab;
 
 use crate::Result;
 use crate::address::SocketAddress;
@@ -13,6 +15,8 @@ use crate::engine::Engine;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
 use crate::token::Token;
+use crate::unwind::{drop_safely, panic_message};
+use crate::worker_pool::WorkerPool;
 
 /// The part of a loop that knows the application's types.
 pub(crate) struct Application<S> {
@@ -25,6 +29,9 @@ pub(crate) struct Application<S> {
     pub(crate) handle: LoopHandle<S>,
     /// The other loops of the server.
     pub(crate) siblings: Vec<LoopHandle<S>>,
+    /// What is to be done with the outcomes of jobs.
+    pub(crate) jobs: Slab<Done<S>>,
+    pub(crate) workers: Arc<WorkerPool>,
 }
 
 /// Makes the handlers of one listener's connections.
@@ -38,8 +45,20 @@ pub(crate) type MakeHandler<S> = Box<dyn FnMut(&SocketAddress) -> Box<dyn Handle
 pub(crate) type LocalTask<S> = Box<dyn FnOnce(&mut LoopContext<'_, S>)>;
 pub(crate) type SignalCallback<S> = Box<dyn FnMut(&mut LoopContext<'_, S>, i32)>;
 
+/// What is to be done with the outcome of a job, and in whose name.
+pub(crate) enum Done<S> {
+    OnLoop(DoneOnLoop<S>),
+    OnConnection(Token, DoneOnConnection<S>),
+}
+
+type DoneOnLoop<S> = Box<dyn FnOnce(&mut LoopContext<'_, S>, Outcome)>;
+type DoneOnConnection<S> = Box<dyn FnOnce(&mut Context<'_, S>, Outcome) -> Result>;
+
+/// What a job answered, or what its panic said.
+pub(crate) type Outcome = std::result::Result<Box<dyn Any + Send>, String>;
+
 impl<S: 'static> Application<S> {
-    pub(crate) fn new(state: S, handle: LoopHandle<S>) -> Self {
+    pub(crate) fn new(state: S, handle: LoopHandle<S>, workers: Arc<WorkerPool>) -> Self {
         Self {
             state,
             handlers: Vec::new(),
@@ -48,6 +67,8 @@ impl<S: 'static> Application<S> {
             signals: HashMap::new(),
             handle,
             siblings: Vec::new(),
+            jobs: Slab::new(),
+            workers,
         }
     }
 
@@ -125,10 +146,15 @@ fn end_after_panic<S: 'static>(
     handler: Box<dyn Handler<S>>,
     payload: Box<dyn Any + Send>,
 ) -> bool {
+    let reason = panicked(engine, token, payload);
+    end_after_failure(engine, app, token, handler, reason)
+}
+
+fn panicked(engine: &mut Engine, token: Token, payload: Box<dyn Any + Send>) -> CloseReason {
     let message = panic_message(payload);
     log::error!("a callback of connection {token:?} panicked: {message}");
     engine.counters.panics.add(1);
-    end_after_failure(engine, app, token, handler, CloseReason::Panic(message))
+    CloseReason::Panic(message)
 }
 
 /// A callback has failed. What it sent before still leaves, and then the connection ends.
@@ -146,6 +172,28 @@ fn end_after_failure<S: 'static>(
     false
 }
 
+/// Runs a closure in the name of a connection, as a callback of it, but beside its handler: that stays where it is and can
+/// be visited.
+pub(crate) fn call_beside<S: 'static>(
+    engine: &mut Engine,
+    app: &mut Application<S>,
+    token: Token,
+    callback: impl FnOnce(&mut Context<'_, S>) -> Result,
+) {
+    engine.begin_callback(token);
+    let mut cx = Context::new(engine, app, token);
+    let result = catch_unwind(AssertUnwindSafe(|| callback(&mut cx)));
+    engine.end_callback(token);
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => engine.end(token, CloseReason::Error(error)),
+        Err(payload) => {
+            let reason = panicked(engine, token, payload);
+            engine.end(token, reason);
+        }
+    }
+}
+
 /// Runs a closure that belongs to no connection; a panic in it is logged and counted.
 pub(crate) fn run_task<S>(engine: &mut Engine, app: &mut Application<S>, task: impl FnOnce(&mut LoopContext<'_, S>)) {
     let mut cx = LoopContext::new(engine, app);
@@ -153,22 +201,4 @@ pub(crate) fn run_task<S>(engine: &mut Engine, app: &mut Application<S>, task: i
         log::error!("a task of the loop panicked: {}", panic_message(payload));
         engine.counters.panics.add(1);
     }
-}
-
-/// Drops what the application made: its `Drop` may panic, and the loop goes on.
-pub(crate) fn drop_safely<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        log::error!("dropping a handler panicked: {}", panic_message(payload));
-    }
-}
-
-/// What a panic said. Its payload is dropped with care, for that may panic in turn.
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-    let message = text.unwrap_or("(no message)").to_owned();
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // One that panics as it is dropped is better leaked than tried again.
-        let _ = ManuallyDrop::new(another);
-    }
-    message
 }

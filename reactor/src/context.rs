@@ -31,8 +31,8 @@ use crate::token::{ConnId, TaskId, Token};
 ///
 /// Closures posted with [`LoopHandle::execute`] get one; a callback's [`Context`] derefs to one.
 pub struct LoopContext<'a, S = ()> {
-    engine: &'a mut Engine,
-    app: &'a mut Application<S>,
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) app: &'a mut Application<S>,
 }
 
 impl<'a, S> LoopContext<'a, S> {

@@ -23,7 +23,7 @@ impl<S: 'static> EventLoop<S> {
             self.cut_all();
         }
         if self.engine.connections() == 0
-            && (is_late || !self.awaits_sockets())
+            && (is_late || !self.awaits_sockets() && !self.awaits_jobs())
             && let Some(drain) = &mut self.drain
         {
             drain.done = true;

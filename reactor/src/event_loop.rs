@@ -23,6 +23,7 @@ use crate::scratch::Scratch;
 use crate::source::Source;
 use crate::sys::signal::{self, SignalSet};
 use crate::token::{ListenerId, MAX_LOOPS, Token};
+use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
 /// One loop: it watches sockets, calls handlers, and runs on the thread that calls [`run`](Self::run).
 ///
@@ -107,9 +108,10 @@ impl<S: 'static> EventLoop<S> {
         let waker = engine.insert(Source::Waker)?;
         engine.poller.register(mailbox.waker(), Interest::READ, waker)?;
         let handle = LoopHandle::new(postbox, engine.counters.clone());
+        let workers = WorkerPool::new(WORKERS, WorkerOptions::default(), None)?;
         Ok(Self {
             timed_at_ns: 0,
-            app: Application::new(state, handle),
+            app: Application::new(state, handle, workers),
             engine,
             scratch,
             mailbox,
@@ -203,6 +205,16 @@ impl<S: 'static> EventLoop<S> {
     /// The loop as code that runs on it sees it: to connect or to set tasks before it runs.
     pub fn context(&mut self) -> LoopContext<'_, S> {
         LoopContext::new(&mut self.engine, &mut self.app)
+    }
+
+    /// Sets the bounds of the threads that run what blocks ([`LoopContext::spawn_blocking`]). To be called before the
+    /// first job: jobs given before that wait for a thread are dropped, and it waits for those that run.
+    ///
+    /// # Errors
+    /// [`WorkerOptions::check`].
+    pub fn set_workers(&mut self, options: &WorkerOptions) -> io::Result<()> {
+        self.app.workers = WorkerPool::new(WORKERS, options.clone(), None)?;
+        Ok(())
     }
 
     /// The state.

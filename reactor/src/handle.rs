@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::SocketAddress;
+use crate::application::Outcome;
 use crate::context::LoopContext;
 use crate::group::Group;
 use crate::mailbox::{PostError, Postbox};
@@ -39,6 +40,8 @@ pub(crate) enum Mail<S> {
     },
     /// Another loop left connections in a backlog that is shared, or has room again.
     AcceptAgain,
+    /// A job has ended; its number, and what it came to.
+    JobDone(usize, Outcome),
     Shutdown(Instant),
     Stop,
 }

@@ -115,6 +115,9 @@
 //! # reactor::Result::Ok(())
 //! ```
 //!
+//! A handler must not block. What blocks runs by [`Context::spawn_blocking`] on a bounded pool of threads, and its outcome comes
+//! back to the connection.
+//!
 //! # Clients
 //!
 //! [`LoopContext::connect`] makes a connection, with a deadline; its handler sees what an accepted one sees.
@@ -128,6 +131,7 @@ mod accepting;
 mod acceptor;
 mod address;
 mod application;
+mod blocking;
 mod broadcasting;
 pub mod buffer;
 mod clock;
@@ -175,10 +179,13 @@ mod sys;
 pub mod timer;
 mod token;
 mod turn;
+mod unwind;
 mod wake;
 mod wheel;
+mod worker_pool;
 
 pub use address::{SocketAddress, UnixName};
+pub use blocking::JobPanic;
 pub use close_reason::{CloseReason, Overflow};
 pub use context::{Context, LoopContext, Peer};
 pub use drain_report::DrainReport;
@@ -197,6 +204,7 @@ pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
 pub use timer::TimerId;
 pub use token::{ConnId, ListenerId, TaskId};
+pub use worker_pool::WorkerOptions;
 
 /// What callbacks answer: an error closes the connection, with that error as the reason.
 ///

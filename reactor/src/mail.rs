@@ -29,6 +29,7 @@ impl<S: 'static> EventLoop<S> {
                 Mail::Execute(task) => run_task(&mut self.engine, &mut self.app, task),
                 Mail::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
                 Mail::AcceptAgain => self.accept_from_all(),
+                Mail::JobDone(job, outcome) => self.finish_job(job, outcome),
                 Mail::Shutdown(deadline) => self.engine.request_exit(self.engine.clock.deadline_at(deadline)),
                 Mail::Stop => self.engine.request_exit(0),
             }

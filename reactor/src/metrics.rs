@@ -45,6 +45,12 @@ pub struct Metrics {
     pub panics: u64,
     /// Shortages of descriptors or kernel memory that accepting met.
     pub accept_shortages: u64,
+    /// Jobs of [`spawn_blocking`](crate::LoopContext::spawn_blocking) that wait for a thread.
+    pub jobs_waiting: u64,
+    /// Jobs that run now.
+    pub jobs_running: u64,
+    /// Jobs that have ended, those that panicked included.
+    pub jobs_done: u64,
     /// The longest time between two looks at the clock while callbacks ran. The loop looks at least every 32
     /// callbacks, so no callback took longer; in a loop that is not busy it is the longest callback.
     pub longest_callback: Duration,
@@ -94,6 +100,9 @@ impl AddAssign for Metrics {
         self.timers += other.timers;
         self.panics += other.panics;
         self.accept_shortages += other.accept_shortages;
+        self.jobs_waiting += other.jobs_waiting;
+        self.jobs_running += other.jobs_running;
+        self.jobs_done += other.jobs_done;
         self.longest_callback = self.longest_callback.max(other.longest_callback);
     }
 }
@@ -153,6 +162,34 @@ impl Counter {
     }
 }
 
+/// Counters that the worker threads change.
+#[derive(Debug, Default)]
+pub(crate) struct JobCounters {
+    waiting: AtomicU64,
+    running: AtomicU64,
+    done: AtomicU64,
+}
+
+impl JobCounters {
+    pub(crate) fn given(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begun(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The live counters behind [`Metrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -175,6 +212,7 @@ pub(crate) struct Counters {
     pub(crate) handed: Counter,
     pub(crate) handed_over: Counter,
     pub(crate) longest_callback_ns: Counter,
+    pub(crate) jobs: JobCounters,
     closed: [Counter; 10],
 }
 
@@ -215,6 +253,9 @@ impl Counters {
             timers: self.timers.get(),
             panics: self.panics.get(),
             accept_shortages: self.accept_shortages.get(),
+            jobs_waiting: self.jobs.waiting.load(Ordering::Relaxed),
+            jobs_running: self.jobs.running.load(Ordering::Relaxed),
+            jobs_done: self.jobs.done.load(Ordering::Relaxed),
             longest_callback: Duration::from_nanos(self.longest_callback_ns.get()),
         }
     }

@@ -19,9 +19,10 @@ use crate::net::address_error::AddressError;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::placement::{Balance, Handover, Placement, VacancyBell};
 use crate::server::{Outcome, Server, ServerHandle};
-use crate::sys::affinity;
+use crate::sys::affinity::{self, Processors};
 use crate::sys::signal::{self, Blocked};
 use crate::token::MAX_LOOPS;
+use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
 /// How the loops of a server share a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct ServerBuilder<S: 'static = ()> {
     threads: usize,
     pin: bool,
     limits: Limits,
+    workers: WorkerOptions,
     max_connections: usize,
     grace_on_signal: Option<Duration>,
     /// Held until the loops run, which read the signals.
@@ -99,6 +101,7 @@ impl<S: 'static> ServerBuilder<S> {
             threads: 1,
             pin: false,
             limits: Limits::default(),
+            workers: WorkerOptions::default(),
             max_connections: usize::MAX,
             grace_on_signal: None,
             blocked: None,
@@ -129,6 +132,14 @@ impl<S: 'static> ServerBuilder<S> {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The bounds of the threads that run what blocks; all loops share them. See
+    /// [`spawn_blocking`](crate::LoopContext::spawn_blocking).
+    #[must_use]
+    pub fn workers(mut self, options: WorkerOptions) -> Self {
+        self.workers = options;
         self
     }
 
@@ -257,9 +268,10 @@ impl<S: 'static> ServerBuilder<S> {
         let outcome = Arc::new(Outcome::new(count));
         let local = sockets.iter().map(|socket| socket.local_address().clone()).collect();
         let sockets = self.sockets_by_loop(count, sockets)?;
+        let workers = self.make_workers()?;
         let mut starting = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
-            match Starting::spawn(&self, index, count, sockets, &outcome) {
+            match Starting::spawn(&self, index, count, (sockets, &workers), &outcome) {
                 Ok(another) => starting.push(another),
                 Err(error) => {
                     starting.into_iter().for_each(Starting::abandon);
@@ -272,6 +284,12 @@ impl<S: 'static> ServerBuilder<S> {
         let _ = self.loops.set(Arc::clone(&loops));
         let threads = starting.into_iter().map(|starting| starting.go(&loops)).collect();
         Ok(Server::new(ServerHandle::new(loops, outcome), threads, local))
+    }
+
+    /// The threads that all loops give their jobs to. They are started by loops, but do not share a pinned one's processor.
+    fn make_workers(&self) -> io::Result<Arc<WorkerPool>> {
+        let processors = self.pin.then(Processors::current).transpose()?;
+        WorkerPool::new(WORKERS, self.workers.clone(), processors)
     }
 
     /// For each loop, the socket of each listener.
@@ -289,11 +307,17 @@ impl<S: 'static> ServerBuilder<S> {
     }
 
     /// Makes one loop, on the thread it will run on.
-    fn make_loop(&self, index: usize, count: usize, sockets: Vec<Listener>) -> io::Result<EventLoop<S>> {
+    fn make_loop(
+        &self,
+        index: usize,
+        count: usize,
+        (sockets, workers): (Vec<Listener>, Arc<WorkerPool>),
+    ) -> io::Result<EventLoop<S>> {
         if self.pin {
             affinity::pin_to_nth(index)?;
         }
         let mut event_loop = EventLoop::with_index(index, self.limits_of(index, count), (self.state)(index))?;
+        event_loop.app.workers = workers;
         for (plan, socket) in self.listeners.iter().zip(sockets) {
             let make = Arc::clone(&plan.make);
             let make = Box::new(move |peer: &SocketAddress| make(peer));
@@ -375,14 +399,15 @@ impl<S: 'static> Starting<S> {
         plan: &Arc<ServerBuilder<S>>,
         index: usize,
         count: usize,
-        sockets: Vec<Listener>,
+        (sockets, workers): (Vec<Listener>, &Arc<WorkerPool>),
         outcome: &Arc<Outcome>,
     ) -> io::Result<Self> {
         let (made, is_made) = mpsc::channel();
         let (go, may_go): (_, Receiver<Arc<[LoopHandle<S>]>>) = mpsc::channel();
         let (plan, outcome) = (Arc::clone(plan), Arc::clone(outcome));
+        let parts = (sockets, Arc::clone(workers));
         let thread = thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
-            let event_loop = match plan.make_loop(index, count, sockets) {
+            let event_loop = match plan.make_loop(index, count, parts) {
                 Ok(event_loop) => event_loop,
                 Err(error) => return drop(made.send(Err(error))),
             };

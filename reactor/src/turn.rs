@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::application::{call, drop_safely, run_task};
+use crate::application::{call, run_task};
 use crate::close_reason::CloseReason;
 use crate::connection::Flag;
 use crate::event::Event;
@@ -11,6 +11,7 @@ use crate::event_loop::EventLoop;
 use crate::source::Source;
 use crate::sys::signal;
 use crate::token::Token;
+use crate::unwind::drop_safely;
 
 impl<S: 'static> EventLoop<S> {
     /// Runs one turn, which waits for at most `max_wait` (`None`: until something happens). For programs that have a loop
