@@ -214,7 +214,8 @@ impl Engine {
     pub(crate) fn flush(&mut self, token: Token) {
         let Limits { calls_per_turn, write_per_turn, .. } = self.limits;
         let Some(connection) = self.connection_mut(token) else { return };
-        if connection.phase == Phase::Closed {
+        // A send would take the error that says how the attempt to connect ended.
+        if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
             return;
         }
         let held = connection.held();

@@ -52,6 +52,22 @@ fn nobody_listens_there() {
 }
 
 #[test]
+fn what_others_send_meanwhile_does_not_hide_why_it_failed() {
+    // With a message a turn, the second one comes when the kernel has told of the failure and nobody has looked yet.
+    let mut limits = Limits::default();
+    limits.mail_per_turn = 1;
+    let server = TestLoop::serve_with(limits, Transport::Tcp, || Echo);
+    let (log, events) = Events::new();
+    let target = vacant();
+    let handle = server.handle.clone();
+    server.on_loop(move |cx| {
+        let id = cx.connect(target, &any(), Logged::new(&log, Script::new())).expect("it can be tried");
+        handle.send(id, "into the void").expect("the loop runs");
+    });
+    assert_eq!(expect_failure(&events).1, Some(Errno::CONNREFUSED.raw_os_error()));
+}
+
+#[test]
 fn nobody_answers_within_the_deadline() {
     let full = Full::new();
     let server = TestLoop::serve(|| Echo);
