@@ -86,7 +86,6 @@ impl Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // A question without an event (`enabled!`) is neither an event nor a span.
         // `tracing::enabled!` asks about what is neither a span nor an event.
         !metadata.is_span() && self.filter.would_enable(metadata.target(), metadata.level())
     }
