@@ -5,7 +5,6 @@ use std::io;
 use crate::acceptor::{Accepted, Acceptor, Rest};
 use crate::address::SocketAddress;
 use crate::application::call;
-use crate::connection::Phase;
 use crate::event_loop::EventLoop;
 use crate::handle::Mail;
 use crate::handler::Handler;
@@ -181,7 +180,7 @@ impl<S: 'static> EventLoop<S> {
             return None;
         };
         let idle_ms = self.app.factories[factory].idle_ms;
-        match self.engine.adopt(fd, Phase::Open, idle_ms) {
+        match self.engine.adopt(fd, idle_ms) {
             Ok(token) => {
                 self.engine.counters.accepted.add(1);
                 self.app.put(token, handler);

@@ -79,9 +79,9 @@ impl Engine {
     /// Takes a connection whose handler has been told out of the loop. The socket closes, or lingers.
     pub(crate) fn retire(&mut self, token: Token, reason: &CloseReason) {
         let key = token.key();
-        let Some(connection) = self.connection_mut(token) else { return };
-        let connect_deadline = connection.set_connect_deadline(None);
-        let timers = connection.timers().iter().copied().chain(connect_deadline).collect::<Vec<_>>();
+        self.drop_attempt(token);
+        let Some(connection) = self.connection(token) else { return };
+        let timers = connection.timers().to_vec();
         let waiting = connection.held() + connection.unread();
         for timer in timers {
             self.timers.cancel(timer);

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::attempt::Attempt;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::event::Readiness;
@@ -48,7 +49,7 @@ struct Extra {
     input: Buffer,
     output: Output,
     timers: Vec<TimerId>,
-    connect_deadline: Option<TimerId>,
+    attempt: Option<Box<Attempt>>,
     /// The groups it is in, each with its place there.
     memberships: Vec<Membership>,
 }
@@ -382,11 +383,26 @@ impl Connection {
         true
     }
 
-    /// Sets or takes away the timer that ends the attempt to connect.
-    pub(crate) fn set_connect_deadline(&mut self, timer: Option<TimerId>) -> Option<TimerId> {
-        let before = std::mem::replace(&mut self.extra().connect_deadline, timer);
+    /// What there is to an attempt to connect that is under way.
+    pub(crate) fn set_attempt(&mut self, attempt: Attempt) {
+        self.extra().attempt = Some(Box::new(attempt));
+    }
+
+    pub(crate) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        self.extra.as_mut()?.attempt.as_deref_mut()
+    }
+
+    /// The attempt has ended.
+    pub(crate) fn take_attempt(&mut self) -> Option<Attempt> {
+        let attempt = self.extra.as_mut()?.attempt.take();
         self.drop_idle_extra();
-        before
+        attempt.map(|attempt| *attempt)
+    }
+
+    /// Takes another socket, of which the kernel has told nothing yet; the one before is closed.
+    pub(crate) fn replace_fd(&mut self, fd: Fd) {
+        [Flag::READABLE, Flag::WRITABLE, Flag::TO_EAGAIN, Flag::BROKEN].into_iter().for_each(|flag| self.clear(flag));
+        self.fd = fd;
     }
 
     /// The groups the connection is in.
@@ -415,7 +431,7 @@ impl Connection {
 
 impl Extra {
     fn is_idle(&self) -> bool {
-        !self.holds_bytes() && self.timers.is_empty() && self.connect_deadline.is_none() && self.memberships.is_empty()
+        !self.holds_bytes() && self.timers.is_empty() && self.attempt.is_none() && self.memberships.is_empty()
     }
 
     // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.

@@ -14,12 +14,16 @@ use crate::application::Application;
 use crate::close_reason::CloseReason;
 use crate::connection::{Flag, Phase};
 use crate::engine::{Engine, gone, idle_ms};
+use crate::engine::{Engine, gone};
 use crate::file_range::FileRange;
 use crate::group::Group;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
 use crate::mailbox::PostError;
+use crate::net::address_error::AddressError;
+use crate::net::connect::ConnectOptions;
 use crate::net::connect::{self, ConnectOptions};
+use crate::net::target::Target;
 use crate::output::Piece;
 use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
@@ -212,47 +216,69 @@ impl<S: 'static> LoopContext<'_, S> {
         self.app.tasks.remove(&token).is_some()
     }
 
-    /// Connects to `target`. The handler sees what an accepted connection's handler sees: `on_open` once the connection is
-    /// up, and if it cannot be made, `on_close` alone with [`CloseReason::ConnectFailed`]. Output may be queued meanwhile.
+    /// Connects to `target`: an address, several that are tried in turn, or a host by name, which is looked up on a thread of
+    /// its own. See [`Target`] for what it may be, [`ConnectOptions`] for deadlines and for tries after a failure.
+    ///
+    /// The handler sees what an accepted connection's handler sees: `on_open` once the connection is up, and if it cannot be
+    /// made, `on_close` alone, with [`CloseReason::ConnectFailed`]. Meanwhile the name that is answered works: output may be
+    /// queued, and [`Peer::close`] gives the attempt up.
+    ///
+    /// A socket that meets itself, as a connect to a free local port can, counts as refused.
     ///
     /// # Errors
-    /// What is known at once: no descriptor is free, the local address cannot be used, the target is not reachable, the
-    /// loop is draining or full. The handler is dropped without a callback.
-    pub fn connect(
-        &mut self,
-        target: impl Into<SocketAddress>,
-        options: &ConnectOptions,
-        handler: impl Handler<S>,
-    ) -> io::Result<ConnId> {
-        let target = target.into();
+    /// What is known at once: the text of the target is no address; no descriptor is free; the local address cannot be used,
+    /// or no address of the target is reachable (unless [`ConnectOptions::reconnect`] is set); as many names wait to be
+    /// looked up as [`ResolverOptions::queue`](crate::ResolverOptions::queue) allows; the loop is draining or full. The handler is
+    /// dropped without a callback.
+    ///
+    /// ```
+    /// use reactor::{CloseReason, ConnectOptions, Context, EventLoop, Handler, Input, ListenOptions, Result};
+    ///
+    /// struct Echo;
+    ///
+    /// impl Handler for Echo {
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         cx.send(input.take())
+    ///     }
+    /// }
+    ///
+    /// struct Client;
+    ///
+    /// impl Handler for Client {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result {
+    ///         cx.send("hello")
+    ///     }
+    ///
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         assert_eq!(input.take(), b"hello");
+    ///         cx.close_after_flush()
+    ///     }
+    ///
+    ///     fn on_close(&mut self, cx: &mut Context<'_>, reason: &CloseReason) {
+    ///         assert!(matches!(reason, CloseReason::Closed), "{reason}");
+    ///         cx.stop();
+    ///     }
+    /// }
+    ///
+    /// let mut event_loop = EventLoop::new(())?;
+    /// event_loop.listen("127.0.0.1:0", &ListenOptions::default(), |_peer| Echo)?;
+    /// let address = event_loop.local_addresses()[0].clone();
+    /// event_loop.connect(address, &ConnectOptions::default(), Client)?;
+    /// event_loop.run()?;
+    /// # Result::Ok(())
+    /// ```
+    pub fn connect<A>(&mut self, target: A, options: &ConnectOptions, handler: impl Handler<S>) -> io::Result<ConnId>
+    where
+        A: TryInto<Target>,
+        A::Error: Into<AddressError>,
+    {
+        let target = target.try_into().map_err(Into::<AddressError>::into)?;
         let token = self
-            .begin_connect(&target, options)
+            .engine
+            .connect(target.clone(), options)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot connect to {target}: {error}")))?;
         self.app.put(token, Box::new(handler));
         Ok(ConnId(token))
-    }
-
-    fn begin_connect(&mut self, target: &SocketAddress, options: &ConnectOptions) -> io::Result<Token> {
-        if self.engine.draining {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the loop is shutting down"));
-        }
-        if !self.engine.has_room() {
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many connections are open as Limits allows"));
-        }
-        let fd = connect::begin(target, options)?;
-        let token = self.engine.adopt(fd, Phase::Connecting, idle_ms(options.idle_timeout))?;
-        match self.engine.arm(options.deadline, token) {
-            Ok(deadline) => {
-                if let Some(connection) = self.engine.connection_mut(token) {
-                    connection.set_connect_deadline(Some(deadline));
-                }
-                Ok(token)
-            }
-            Err(error) => {
-                self.engine.end(token, CloseReason::ConnectFailed(io::Error::from(error.kind())));
-                Err(error)
-            }
-        }
     }
 }
 

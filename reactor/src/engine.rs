@@ -19,6 +19,7 @@ use crate::metrics::Counters;
 use crate::outbox::{DIRECT, Outbox};
 use crate::poller::Poller;
 use crate::registry::Registry;
+use crate::resolver::Names;
 use crate::scratch::Scratch;
 use crate::source::Source;
 use crate::sys::fd::Fd;
@@ -53,6 +54,8 @@ pub(crate) struct Engine {
     pub(crate) vacancy: bool,
     /// No more connections are made: the loop is on its way out.
     pub(crate) draining: bool,
+    /// How host names are looked up; set as the loop is made.
+    pub(crate) names: Option<Names>,
     /// The millisecond at which the loop ends by force, once its end was asked for.
     pub(crate) exit_ms: Option<u64>,
 }
@@ -78,6 +81,7 @@ impl Engine {
             gathering: None,
             vacancy: false,
             draining: false,
+            names: None,
             exit_ms: None,
             limits,
         })
@@ -124,7 +128,21 @@ impl Engine {
     }
 
     /// Enters a socket as a connection. On failure the socket is closed and nothing is left behind.
-    pub(crate) fn adopt(&mut self, fd: Fd, phase: Phase, idle_ms: u32) -> io::Result<Token> {
+    pub(crate) fn adopt(&mut self, fd: Fd, idle_ms: u32) -> io::Result<Token> {
+        let token = self.enter(fd, Phase::Open, idle_ms)?;
+        let connection = self.connection(token).expect("it was entered just now");
+        if let Err(error) = self.poller.register(connection.fd().as_fd(), Interest::STREAM, token) {
+            self.forget(token);
+            return Err(error);
+        }
+        if idle_ms != 0 {
+            self.idle.watch(&mut self.sources, token.key().index);
+        }
+        Ok(token)
+    }
+
+    /// Gives a socket that the poller does not watch yet its place.
+    pub(crate) fn enter(&mut self, fd: Fd, phase: Phase, idle_ms: u32) -> io::Result<Token> {
         let now = self.clock.stamp();
         let mut connection = match phase {
             Phase::Connecting => Connection::connecting(fd, now),
@@ -132,16 +150,16 @@ impl Engine {
         };
         connection.idle_ms = idle_ms;
         let token = self.insert(Source::Connection(connection))?;
-        let connection = self.connection(token).expect("it was entered just now");
-        if let Err(error) = self.poller.register(connection.fd().as_fd(), Interest::STREAM, token) {
-            self.sources.remove(token.key());
-            return Err(error);
-        }
-        if idle_ms != 0 && phase == Phase::Open {
-            self.idle.watch(&mut self.sources, token.key().index);
-        }
         self.counters.open.add(1);
         Ok(token)
+    }
+
+    /// Takes back what was entered, with no trace.
+    pub(crate) fn forget(&mut self, token: Token) {
+        if self.sources.remove(token.key()).is_some() {
+            self.counters.open.subtract(1);
+            self.vacancy = true;
+        }
     }
 
     /// Changes the idle timeout, counted from now.

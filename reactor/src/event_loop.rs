@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use crate::acceptor::Acceptor;
 use crate::address::SocketAddress;
@@ -17,12 +18,15 @@ use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
+use crate::net::connect::ConnectOptions;
 use crate::net::listener::{ListenOptions, Listener};
+use crate::net::target::Target;
 use crate::placement::{Placement, VacancyBell};
+use crate::resolver::{Names, Resolver, ResolverOptions};
 use crate::scratch::Scratch;
 use crate::source::Source;
 use crate::sys::signal::{self, SignalSet};
-use crate::token::{ListenerId, MAX_LOOPS, Token};
+use crate::token::{ConnId, ListenerId, MAX_LOOPS, Token};
 use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
 /// One loop: it watches sockets, calls handlers, and runs on the thread that calls [`run`](Self::run).
@@ -108,6 +112,7 @@ impl<S: 'static> EventLoop<S> {
         let waker = engine.insert(Source::Waker)?;
         engine.poller.register(mailbox.waker(), Interest::READ, waker)?;
         let handle = LoopHandle::new(postbox, engine.counters.clone());
+        engine.names = Some(names(Resolver::new(&ResolverOptions::default(), None)?, &handle));
         let workers = WorkerPool::new(WORKERS, WorkerOptions::default(), None)?;
         Ok(Self {
             timed_at_ns: 0,
@@ -217,6 +222,32 @@ impl<S: 'static> EventLoop<S> {
         Ok(())
     }
 
+    /// Sets how host names are looked up, and the bounds of the threads that do it. To be called before the first
+    /// [`connect`](Self::connect) to a name.
+    ///
+    /// # Errors
+    /// `InvalidInput`: there is no thread that would look a name up.
+    pub fn set_resolver(&mut self, options: &ResolverOptions) -> io::Result<()> {
+        self.use_resolver(Resolver::new(options, None)?);
+        Ok(())
+    }
+
+    pub(crate) fn use_resolver(&mut self, resolver: Arc<Resolver>) {
+        self.engine.names = Some(names(resolver, &self.app.handle));
+    }
+
+    /// Connects to an address or a host; see [`LoopContext::connect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect<A>(&mut self, target: A, options: &ConnectOptions, handler: impl Handler<S>) -> io::Result<ConnId>
+    where
+        A: TryInto<Target>,
+        A::Error: Into<AddressError>,
+    {
+        self.context().connect(target, options, handler)
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> &S {
@@ -284,6 +315,16 @@ impl<S: 'static> EventLoop<S> {
         }
         self.placements.values().for_each(Placement::end);
     }
+}
+
+/// How a loop has names looked up.
+fn names<S: 'static>(resolver: Arc<Resolver>, handle: &LoopHandle<S>) -> Names {
+    let handle = handle.clone();
+    let answer = move |token, round, found| {
+        // A loop that has ended asks for no address.
+        let _ = handle.post_urgent(Mail::LookedUp(token, round, found));
+    };
+    Names { resolver, answer: Arc::new(answer) }
 }
 
 impl<S: 'static> Drop for EventLoop<S> {

@@ -1,7 +1,5 @@
 //! Deadlines that have come: timers, tasks, connects, lingering, and connections that were idle for too long.
 
-use std::io;
-
 use crate::application::{call, run_task};
 use crate::close_reason::CloseReason;
 use crate::connection::{Flag, Phase};
@@ -33,8 +31,7 @@ impl<S: 'static> EventLoop<S> {
                 if connection.remove_timer(timer) {
                     call(&mut self.engine, &mut self.app, token, |handler, cx| handler.on_timer(cx, timer));
                 } else {
-                    let late = io::Error::new(io::ErrorKind::TimedOut, "no answer within the deadline");
-                    self.engine.end(token, CloseReason::ConnectFailed(late));
+                    self.engine.attempt_due(token, timer);
                 }
             }
             Some(Source::Listener(_)) => self.accept_after_shortage(token),

@@ -10,10 +10,11 @@ use crate::context::LoopContext;
 use crate::group::Group;
 use crate::mailbox::{PostError, Postbox};
 use crate::metrics::{Counters, Metrics};
+use crate::resolver::Found;
 use crate::shared_bytes::SharedBytes;
 use crate::sys::clock;
 use crate::sys::fd::Fd;
-use crate::token::ConnId;
+use crate::token::{ConnId, Token};
 
 /// A loop as other threads see it: `Clone`, `Send` and `Sync`, whatever the loop's state is.
 ///
@@ -42,6 +43,8 @@ pub(crate) enum Mail<S> {
     AcceptAgain,
     /// A job has ended; its number, and what it came to.
     JobDone(usize, Outcome),
+    /// A host was looked up, for the round of that number of that connection's attempt.
+    LookedUp(Token, u32, Found),
     Shutdown(Instant),
     Stop,
 }

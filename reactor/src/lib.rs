@@ -120,7 +120,8 @@
 //!
 //! # Clients
 //!
-//! [`LoopContext::connect`] makes a connection, with a deadline; its handler sees what an accepted one sees.
+//! [`LoopContext::connect`] makes a connection, to an address, to the first of several that answers, or to a host by name, with a
+//! deadline and, if wanted, further tries ([`Reconnect`]). Its handler sees what an accepted one sees.
 //!
 //! # Testing a handler
 //!
@@ -131,6 +132,7 @@ mod accepting;
 mod acceptor;
 mod address;
 mod application;
+mod attempt;
 mod blocking;
 mod broadcasting;
 pub mod buffer;
@@ -138,6 +140,7 @@ mod clock;
 mod close_reason;
 mod closing;
 pub mod codec;
+mod connecting;
 mod connection;
 mod context;
 mod drain;
@@ -166,6 +169,7 @@ mod output;
 mod placement;
 mod poller;
 pub mod registry;
+mod resolver;
 mod scratch;
 mod search;
 mod sending;
@@ -197,8 +201,9 @@ pub use input::Input;
 pub use limits::Limits;
 pub use mailbox::PostError;
 pub use metrics::{Closed, Metrics};
-pub use net::{Address, AddressError, ConnectOptions, Host, ListenOptions, Listener};
+pub use net::{Address, AddressError, ConnectOptions, Host, ListenOptions, Listener, Reconnect, Target};
 pub use placement::Balance;
+pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;

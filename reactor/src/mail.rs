@@ -30,6 +30,7 @@ impl<S: 'static> EventLoop<S> {
                 Mail::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
                 Mail::AcceptAgain => self.accept_from_all(),
                 Mail::JobDone(job, outcome) => self.finish_job(job, outcome),
+                Mail::LookedUp(token, round, found) => self.engine.looked_up(token, round, found),
                 Mail::Shutdown(deadline) => self.engine.request_exit(self.engine.clock.deadline_at(deadline)),
                 Mail::Stop => self.engine.request_exit(0),
             }

@@ -18,6 +18,7 @@ use crate::net::address::Address;
 use crate::net::address_error::AddressError;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::placement::{Balance, Handover, Placement, VacancyBell};
+use crate::resolver::{Resolver, ResolverOptions};
 use crate::server::{Outcome, Server, ServerHandle};
 use crate::sys::affinity::{self, Processors};
 use crate::sys::signal::{self, Blocked};
@@ -45,6 +46,7 @@ pub struct ServerBuilder<S: 'static = ()> {
     pin: bool,
     limits: Limits,
     workers: WorkerOptions,
+    resolver: ResolverOptions,
     max_connections: usize,
     grace_on_signal: Option<Duration>,
     /// Held until the loops run, which read the signals.
@@ -102,6 +104,7 @@ impl<S: 'static> ServerBuilder<S> {
             pin: false,
             limits: Limits::default(),
             workers: WorkerOptions::default(),
+            resolver: ResolverOptions::default(),
             max_connections: usize::MAX,
             grace_on_signal: None,
             blocked: None,
@@ -140,6 +143,14 @@ impl<S: 'static> ServerBuilder<S> {
     #[must_use]
     pub fn workers(mut self, options: WorkerOptions) -> Self {
         self.workers = options;
+        self
+    }
+
+    /// How host names are looked up; all loops share the threads that do it. See
+    /// [`connect`](crate::LoopContext::connect).
+    #[must_use]
+    pub fn resolver(mut self, options: ResolverOptions) -> Self {
+        self.resolver = options;
         self
     }
 
@@ -268,10 +279,10 @@ impl<S: 'static> ServerBuilder<S> {
         let outcome = Arc::new(Outcome::new(count));
         let local = sockets.iter().map(|socket| socket.local_address().clone()).collect();
         let sockets = self.sockets_by_loop(count, sockets)?;
-        let workers = self.make_workers()?;
+        let pools = self.make_pools()?;
         let mut starting = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
-            match Starting::spawn(&self, index, count, (sockets, &workers), &outcome) {
+            match Starting::spawn(&self, index, count, (sockets, &pools), &outcome) {
                 Ok(another) => starting.push(another),
                 Err(error) => {
                     starting.into_iter().for_each(Starting::abandon);
@@ -286,10 +297,11 @@ impl<S: 'static> ServerBuilder<S> {
         Ok(Server::new(ServerHandle::new(loops, outcome), threads, local))
     }
 
-    /// The threads that all loops give their jobs to. They are started by loops, but do not share a pinned one's processor.
-    fn make_workers(&self) -> io::Result<Arc<WorkerPool>> {
+    /// The threads that all loops give work to. They are started by loops, but do not share a pinned one's processor.
+    fn make_pools(&self) -> io::Result<Pools> {
         let processors = self.pin.then(Processors::current).transpose()?;
-        WorkerPool::new(WORKERS, self.workers.clone(), processors)
+        let workers = WorkerPool::new(WORKERS, self.workers.clone(), processors)?;
+        Ok(Pools { workers, resolver: Resolver::new(&self.resolver, processors)? })
     }
 
     /// For each loop, the socket of each listener.
@@ -311,13 +323,14 @@ impl<S: 'static> ServerBuilder<S> {
         &self,
         index: usize,
         count: usize,
-        (sockets, workers): (Vec<Listener>, Arc<WorkerPool>),
+        (sockets, pools): (Vec<Listener>, Pools),
     ) -> io::Result<EventLoop<S>> {
         if self.pin {
             affinity::pin_to_nth(index)?;
         }
         let mut event_loop = EventLoop::with_index(index, self.limits_of(index, count), (self.state)(index))?;
-        event_loop.app.workers = workers;
+        event_loop.app.workers = pools.workers;
+        event_loop.use_resolver(pools.resolver);
         for (plan, socket) in self.listeners.iter().zip(sockets) {
             let make = Arc::clone(&plan.make);
             let make = Box::new(move |peer: &SocketAddress| make(peer));
@@ -387,6 +400,13 @@ fn stop_on_signals<S: 'static>(
     })
 }
 
+/// The threads that all loops share.
+#[derive(Clone)]
+struct Pools {
+    workers: Arc<WorkerPool>,
+    resolver: Arc<Resolver>,
+}
+
 /// A loop that is made and waits for the others.
 struct Starting<S: 'static> {
     handle: LoopHandle<S>,
@@ -399,13 +419,13 @@ impl<S: 'static> Starting<S> {
         plan: &Arc<ServerBuilder<S>>,
         index: usize,
         count: usize,
-        (sockets, workers): (Vec<Listener>, &Arc<WorkerPool>),
+        (sockets, pools): (Vec<Listener>, &Pools),
         outcome: &Arc<Outcome>,
     ) -> io::Result<Self> {
         let (made, is_made) = mpsc::channel();
         let (go, may_go): (_, Receiver<Arc<[LoopHandle<S>]>>) = mpsc::channel();
         let (plan, outcome) = (Arc::clone(plan), Arc::clone(outcome));
-        let parts = (sockets, Arc::clone(workers));
+        let parts = (sockets, pools.clone());
         let thread = thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             let event_loop = match plan.make_loop(index, count, parts) {
                 Ok(event_loop) => event_loop,

@@ -8,7 +8,6 @@ use crate::event_loop::EventLoop;
 use crate::handler::Handler;
 use crate::input::Input;
 use crate::limits::Limits;
-use crate::net::connect;
 use crate::source::Source;
 use crate::sys::stream::{self, Moved};
 use crate::token::Token;
@@ -156,25 +155,17 @@ impl<S: 'static> EventLoop<S> {
         }
     }
 
-    /// The attempt to connect has ended, one way or the other.
+    /// Something has come of an attempt to connect, one way or the other.
     fn finish_connecting(&mut self, token: Token) {
-        let stamp = self.engine.clock.stamp();
-        let Some(connection) = self.engine.connection_mut(token) else { return };
-        if !connection.has(Flag::WRITABLE) {
+        if !self.engine.check_connecting(token) {
             return;
         }
-        match connect::outcome(connection.fd().as_fd()) {
-            Ok(false) => return connection.clear(Flag::WRITABLE),
-            Err(error) => return self.engine.end(token, CloseReason::ConnectFailed(error)),
-            Ok(true) => {}
-        }
+        self.engine.drop_attempt(token);
+        let stamp = self.engine.clock.stamp();
+        let Some(connection) = self.engine.connection_mut(token) else { return };
         connection.phase = Phase::Open;
         connection.last_activity = stamp;
-        let (deadline, idle_ms) = (connection.set_connect_deadline(None), connection.idle_ms);
-        if let Some(timer) = deadline {
-            self.engine.timers.cancel(timer);
-        }
-        if idle_ms != 0 {
+        if connection.idle_ms != 0 {
             self.engine.idle.watch(&mut self.engine.sources, token.key().index);
         }
         self.engine.counters.connected.add(1);

@@ -82,8 +82,13 @@ pub(crate) type Report = Box<dyn FnOnce()>;
 /// What the threads of [`spawn_blocking`](crate::LoopContext::spawn_blocking) are called.
 pub(crate) const WORKERS: &str = "reactor-job";
 
+/// The name of a job that waits, to take it back.
+pub(crate) struct Ticket(u64);
+
 /// Threads that run jobs, in the order in which they came. Dropping it ends them: what waits is dropped, what runs is
 /// waited for, for a while.
+///
+/// The queue is not a channel, for a job that nobody waits for any more is taken out of its middle.
 pub(crate) struct WorkerPool {
     shared: Arc<Shared>,
 }
@@ -103,7 +108,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<(u64, Job)>,
+    /// Jobs given so far.
+    given: u64,
     /// Threads that run, and those among them that run no job. A thread that has just been started counts as idle.
     running: usize,
     idle: usize,
@@ -130,7 +137,7 @@ impl WorkerPool {
     }
 
     /// Gives a job to the next thread that is free. It never waits.
-    pub(crate) fn submit(&self, job: Job) -> io::Result<()> {
+    pub(crate) fn submit(&self, job: Job) -> io::Result<Ticket> {
         let mut state = self.shared.lock();
         // Each idle thread takes one of those that wait.
         if state.queue.len() >= state.idle && state.running < self.shared.options.threads {
@@ -140,10 +147,21 @@ impl WorkerPool {
             drop(state);
             return Err(self.full());
         }
-        state.queue.push_back(job);
+        let number = state.given;
+        state.given += 1;
+        state.queue.push_back((number, job));
         drop(state);
         self.shared.changed.notify_one();
-        Ok(())
+        Ok(Ticket(number))
+    }
+
+    /// Takes back a job that waits still; its place is free. One that runs runs on.
+    pub(crate) fn take_back(&self, ticket: &Ticket) {
+        let mut state = self.shared.lock();
+        let place = state.queue.iter().position(|(number, _)| *number == ticket.0);
+        let job = place.and_then(|place| state.queue.remove(place));
+        drop(state);
+        drop_safely(job);
     }
 
     /// Starts another thread. If the system gives none, those that run have to do.
@@ -221,7 +239,7 @@ impl Shared {
     fn next_job(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            if let Some((_, job)) = state.queue.pop_front() {
                 state.idle -= 1;
                 return Some(job);
             }
@@ -288,6 +306,23 @@ mod tests {
             // Who hears of the end of one job finds a place for the next.
             assert_eq!(is_done.recv(), Ok(round));
         }
+    }
+
+    #[test]
+    fn a_job_that_is_taken_back_frees_its_place_and_never_runs() {
+        let pool = pool(1, 1);
+        let (release, stuck) = stuck();
+        let running = pool.submit(stuck).unwrap();
+        for _ in 0..3 {
+            let ticket = pool.submit(job(|| unreachable!("it is taken back"))).unwrap();
+            pool.take_back(&ticket);
+        }
+        // One that runs is not there to be taken back.
+        pool.take_back(&running);
+        let (done, is_done) = mpsc::channel();
+        pool.submit(job(move || done.send(()).unwrap())).unwrap();
+        drop(release);
+        assert_eq!(is_done.recv(), Ok(()));
     }
 
     #[test]

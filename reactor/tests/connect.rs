@@ -11,9 +11,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use common::{Client, DEADLINE, Echo, Event, Events, Log, Logged, Record, TestLoop, Transport};
 use common::{Echo, Event, Events, Full, Log, Logged, Record, TestLoop, Transport, Vacant, any_port};
 use more::Script;
-use reactor::{ConnId, ConnectOptions, Context, Limits, SocketAddress, UnixName};
+use reactor::{ConnId, ConnectOptions, Context, EventLoop, Limits, Reconnect, SocketAddress, UnixName};
 use rustix::io::Errno;
 
 fn any() -> ConnectOptions {
@@ -52,6 +53,33 @@ fn nobody_listens_there() {
 }
 
 #[test]
+fn no_way_leads_there() {
+    let server = TestLoop::serve(|| Echo);
+    let (log, events) = Events::new();
+    // TCP is not for broadcasts; see connect(2).
+    let nowhere = SocketAddr::from(([255, 255, 255, 255], 9));
+    let error = connect(&server, nowhere, any(), &log).expect_err("it is known at once");
+    assert_eq!(error.kind(), ErrorKind::NetworkUnreachable, "{error}");
+    assert!(error.to_string().contains(&nowhere.to_string()), "{error}");
+    assert_eq!((events.so_far(), server.metrics().open), (vec![], 0));
+}
+
+#[test]
+fn a_reset_before_it_is_up_is_a_failure_to_connect() {
+    let server = TestLoop::serve(|| Echo);
+    let (log, events) = Events::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("port 0 is free");
+    let target = listener.local_addr().expect("it is bound");
+    server.on_loop(move |cx| {
+        cx.connect(target, &any(), Logged::new(&log, Script::new())).expect("it can be tried");
+        // The loop looks at it only when this is over.
+        let (peer, _) = listener.accept().expect("it comes");
+        Client::Tcp(peer).reset();
+    });
+    assert_eq!(expect_failure(&events).1, Some(Errno::CONNRESET.raw_os_error()));
+}
+
+#[test]
 fn what_others_send_meanwhile_does_not_hide_why_it_failed() {
     // With a message a turn, the second one comes when the kernel has told of the failure and nobody has looked yet.
     let mut limits = Limits::default();
@@ -65,6 +93,66 @@ fn what_others_send_meanwhile_does_not_hide_why_it_failed() {
         handle.send(id, "into the void").expect("the loop runs");
     });
     assert_eq!(expect_failure(&events).1, Some(Errno::CONNREFUSED.raw_os_error()));
+}
+
+/// The limit of descriptors is the process's, so a process of its own has it.
+#[test]
+fn a_shortage_of_descriptors_is_a_failure_and_passes() {
+    const ROLE: &str = "a_shortage_of_descriptors_is_a_failure_and_passes";
+    if !more::plays(ROLE) {
+        let mut actor = more::Actor::start(ROLE);
+        let told = ["at once", "on the way", "again"].map(|question| actor.ask(question));
+        assert!(
+            told[0].contains("cannot connect to 127.0.0.1:") && told[0].contains("Too many open files"),
+            "{}",
+            told[0]
+        );
+        assert!(told[1].contains("refused") && told[1].contains("Too many open files"), "{}", told[1]);
+        return assert_eq!(told[2], "connected 1");
+    }
+    more::answer_questions(|question| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("port 0 is free");
+        let good = listener.local_addr().expect("it is bound");
+        let mut event_loop = EventLoop::new(()).expect("a loop can be made");
+        let (log, events) = Events::new();
+        let handler = || Logged::new(&log, Script::new());
+        let policy = Reconnect::default().first(Duration::from_millis(1)).longest(Duration::from_millis(1));
+        let none_left = || {
+            let mut all = Vec::new();
+            while let Ok(another) = rustix::io::dup(&listener) {
+                all.push(another);
+            }
+            all
+        };
+        match question {
+            "at once" => {
+                let _all = none_left();
+                event_loop.connect(good, &any(), handler()).expect_err("there is no descriptor").to_string()
+            }
+            "on the way" => {
+                event_loop.connect(vec![vacant(), good], &any(), handler()).expect("it can be tried");
+                let _all = none_left();
+                let mut told = Vec::new();
+                while told.is_empty() {
+                    event_loop.turn(Some(DEADLINE)).expect("the kernel lets it wait");
+                    told = events.so_far();
+                }
+                format!("{told:?}")
+            }
+            _ => {
+                event_loop.connect(vec![vacant(), good], &any().reconnect(policy), handler()).expect("it can be tried");
+                let all = none_left();
+                // It fails, and fails again.
+                (0..20).for_each(|_| event_loop.turn(Some(Duration::from_millis(2))).expect("the kernel lets it wait"));
+                assert_eq!(events.so_far(), []);
+                drop(all);
+                while events.so_far().is_empty() {
+                    event_loop.turn(Some(DEADLINE)).expect("the kernel lets it wait");
+                }
+                format!("connected {}", event_loop.metrics().connected)
+            }
+        }
+    });
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::address::SocketAddress;
-use crate::sys::fd::{Fd, FdRef};
+use crate::net::reconnect::Reconnect;
+use crate::sys::fd::FdRef;
 use crate::sys::{option, socket};
 
 /// How to connect.
@@ -19,9 +20,16 @@ use crate::sys::{option, socket};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// How long the connection may take to be made. Default 10 s. Millisecond resolution.
+    /// How long the connection may take to be made, with the look-up of the host and all addresses. Each address has an
+    /// equal share of the time that is left when its turn comes. Default 10 s. Millisecond resolution.
     pub deadline: Duration,
-    /// The local address to bind first, port 0 for any; `None` leaves it to the kernel. See bind(2).
+    /// How many addresses of the target are tried; the others are left alone. Default 16.
+    pub max_addresses: usize,
+    /// Whether to try again when it has failed, each time with the whole deadline, and with the host looked up anew;
+    /// `None`, the default: no. The handler hears of the last failure alone.
+    pub reconnect: Option<Reconnect>,
+    /// The local address to bind first, port 0 for any; `None` leaves it to the kernel. A port that is in use is an error.
+    /// See bind(2).
     pub local: Option<SocketAddr>,
     /// `TCP_NODELAY`: small messages leave at once. Default on. See tcp(7).
     pub nodelay: bool,
@@ -31,7 +39,14 @@ pub struct ConnectOptions {
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(10), local: None, nodelay: true, idle_timeout: None }
+        Self {
+            deadline: Duration::from_secs(10),
+            max_addresses: 16,
+            reconnect: None,
+            local: None,
+            nodelay: true,
+            idle_timeout: None,
+        }
     }
 }
 
@@ -40,6 +55,20 @@ impl ConnectOptions {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Sets [`max_addresses`](Self::max_addresses), of which there is one at least.
+    #[must_use]
+    pub fn max_addresses(mut self, count: usize) -> Self {
+        self.max_addresses = count;
+        self
+    }
+
+    /// Sets [`reconnect`](Self::reconnect).
+    #[must_use]
+    pub fn reconnect(mut self, policy: impl Into<Option<Reconnect>>) -> Self {
+        self.reconnect = policy.into();
         self
     }
 
@@ -58,17 +87,16 @@ impl ConnectOptions {
     }
 }
 
-/// A socket on its way to `target`. It turns writable when the attempt has ended, one way or the other.
-pub(crate) fn begin(target: &SocketAddress, options: &ConnectOptions) -> io::Result<Fd> {
-    let fd = socket::stream(target)?;
+/// Sends a fresh socket on its way to `target`. It turns writable when that has ended, one way or the other.
+pub(crate) fn begin(fd: FdRef<'_>, target: &SocketAddress, options: &ConnectOptions) -> io::Result<()> {
     if let SocketAddress::Inet(_) = target {
-        option::set_nodelay(fd.as_fd(), options.nodelay)?;
+        option::set_nodelay(fd, options.nodelay)?;
     }
     if let Some(local) = options.local {
-        bind(fd.as_fd(), local)?;
+        bind(fd, local)?;
     }
-    socket::connect(fd.as_fd(), target)?;
-    Ok(fd)
+    socket::connect(fd, target)?;
+    Ok(())
 }
 
 /// How the attempt ended: `Ok(true)` connected, `Ok(false)` still under way, or the error.

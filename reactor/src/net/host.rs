@@ -39,11 +39,20 @@ impl Host {
         self.port
     }
 
-    pub(super) fn resolve(&self) -> io::Result<Vec<SocketAddress>> {
+    /// Every socket address of the host, in the order to try them; at least one.
+    ///
+    /// A name is looked up by `getaddrinfo(3)`, which blocks the thread for as long as DNS takes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: the host has no address, or the look-up failed; the error names the host and the cause.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddress>> {
         let name = &self.name;
-        let found = (name.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot resolve the host {name:?}: {error}")))?;
+        let found = (name.as_str(), self.port).to_socket_addrs().map_err(|error| {
+            // What is not an error of the system is an answer that has no kind of its own.
+            let kind = if error.raw_os_error().is_some() { error.kind() } else { io::ErrorKind::NotFound };
+            io::Error::new(kind, format!("cannot resolve the host {name:?}: {error}"))
+        })?;
         let found: Vec<_> = found.map(SocketAddress::from).collect();
         if found.is_empty() {
             let message = format!("the host {name:?} has no address");
