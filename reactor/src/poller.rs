@@ -128,7 +128,7 @@ mod tests {
     fn what_can_never_be_ready_cannot_be_watched() {
         let poller = Poller::new(1).unwrap();
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        let error = poller.register(file.as_fd(), Interest::READ, token(1)).unwrap_err();
+        let error = poller.register(std::os::fd::AsFd::as_fd(&file).into(), Interest::READ, token(1)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     }
 

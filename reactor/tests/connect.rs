@@ -11,8 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Client, DEADLINE, Echo, Event, Events, Log, Logged, Record, TestLoop, Transport};
-use common::{Echo, Event, Events, Full, Log, Logged, Record, TestLoop, Transport, Vacant, any_port};
+use common::{Client, DEADLINE, Echo, Event, Events, Full, Log, Logged, Record, TestLoop, Transport, Vacant, any_port};
 use more::Script;
 use reactor::{ConnId, ConnectOptions, Context, EventLoop, Limits, Reconnect, SocketAddress, UnixName};
 use rustix::io::Errno;
@@ -86,7 +85,8 @@ fn what_others_send_meanwhile_does_not_hide_why_it_failed() {
     limits.mail_per_turn = 1;
     let server = TestLoop::serve_with(limits, Transport::Tcp, || Echo);
     let (log, events) = Events::new();
-    let target = vacant();
+    let nobody = Vacant::new();
+    let target = nobody.address;
     let handle = server.handle.clone();
     server.on_loop(move |cx| {
         let id = cx.connect(target, &any(), Logged::new(&log, Script::new())).expect("it can be tried");
@@ -115,6 +115,8 @@ fn a_shortage_of_descriptors_is_a_failure_and_passes() {
         let good = listener.local_addr().expect("it is bound");
         let mut event_loop = EventLoop::new(()).expect("a loop can be made");
         let (log, events) = Events::new();
+        let nobody = Vacant::new();
+        let addresses = vec![nobody.address, good];
         let handler = || Logged::new(&log, Script::new());
         let policy = Reconnect::default().first(Duration::from_millis(1)).longest(Duration::from_millis(1));
         let none_left = || {
@@ -130,7 +132,7 @@ fn a_shortage_of_descriptors_is_a_failure_and_passes() {
                 event_loop.connect(good, &any(), handler()).expect_err("there is no descriptor").to_string()
             }
             "on the way" => {
-                event_loop.connect(vec![vacant(), good], &any(), handler()).expect("it can be tried");
+                event_loop.connect(addresses, &any(), handler()).expect("it can be tried");
                 let _all = none_left();
                 let mut told = Vec::new();
                 while told.is_empty() {
@@ -140,7 +142,7 @@ fn a_shortage_of_descriptors_is_a_failure_and_passes() {
                 format!("{told:?}")
             }
             _ => {
-                event_loop.connect(vec![vacant(), good], &any().reconnect(policy), handler()).expect("it can be tried");
+                event_loop.connect(addresses, &any().reconnect(policy), handler()).expect("it can be tried");
                 let all = none_left();
                 // It fails, and fails again.
                 (0..20).for_each(|_| event_loop.turn(Some(Duration::from_millis(2))).expect("the kernel lets it wait"));
