@@ -32,6 +32,8 @@ enum Script {
     IdleTimeout,
     /// 64 connections send 16 KiB each, and get them back.
     Large,
+    /// 64 connections send 16 requests of 64 bytes each, and each request is answered by a send of its own.
+    Answers,
     /// A client comes, exchanges 64 bytes and goes.
     Visit,
     /// 64 connections each set a timer and cancel it, for 64 bytes received.
@@ -47,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Script::Visit => (0..rounds).try_for_each(|_| bench.visit()),
         Script::Posted => (0..rounds).try_for_each(|_| bench.post()),
         Script::Large => bench.exchange(rounds, 16 << 10),
+        Script::Answers => bench.exchange(rounds, 16 * SMALL),
         Script::Message | Script::IdleTimeout | Script::Timer => bench.exchange(rounds, SMALL),
     }
 }
@@ -72,11 +75,11 @@ impl Bench {
         }
         let listener = Listener::from_fd(OwnedFd::from(listener))?;
         let mut event_loop = EventLoop::new(Ids::new())?;
-        if script == Script::Timer {
-            event_loop.listen_on(listener, &options, |_peer| TimedEcho)?;
-        } else {
-            event_loop.listen_on(listener, &options, |_peer| Echo)?;
-        }
+        match script {
+            Script::Timer => event_loop.listen_on(listener, &options, |_peer| TimedEcho)?,
+            Script::Answers => event_loop.listen_on(listener, &options, |_peer| Answers)?,
+            _ => event_loop.listen_on(listener, &options, |_peer| Echo)?,
+        };
         let mut bench = Self { event_loop, address, clients: Vec::new(), buffer: vec![b'x'; 64 << 10] };
         if script != Script::Visit {
             bench.clients = (0..CONNECTIONS).map(|_| bench.connect()).collect::<io::Result<_>>()?;
@@ -194,6 +197,18 @@ impl Handler<Ids> for TimedEcho {
         let timer = cx.set_timer(Duration::from_secs(60))?;
         cx.cancel_timer(timer);
         cx.send(input.take())
+    }
+}
+
+/// Answers each request by a send of its own.
+struct Answers;
+
+impl Handler<Ids> for Answers {
+    fn on_data(&mut self, cx: &mut Context<'_, Ids>, input: &mut Input<'_>) -> reactor::Result {
+        while let Some(request) = input.take_exact(SMALL) {
+            cx.send(request)?;
+        }
+        Ok(())
     }
 }
 

@@ -21,6 +21,7 @@ mod siblings;
 mod strace;
 mod survey;
 mod timers;
+mod tool;
 mod usage;
 mod workload;
 
