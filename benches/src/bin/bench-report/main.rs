@@ -14,6 +14,7 @@ mod markdown;
 mod memory;
 mod options;
 mod plot;
+mod ports;
 mod progress;
 mod results;
 mod server;

@@ -1,8 +1,8 @@
 //! A server that is measured: how it is started, pinned, found and ended.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +13,8 @@ use benches::cores;
 use benches::peers::Peer;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::ports;
 
 /// A way to start a server.
 #[derive(Clone)]
@@ -71,7 +73,7 @@ impl Server {
 
     /// Starts it, and waits until it listens. What it says on stderr goes to a file in `logs`.
     pub(crate) fn start(&self, launch: &Launch, logs: &Path) -> anyhow::Result<Process> {
-        let port = free_port()?;
+        let port = ports::free()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let fill = |word: &String| word.replace(PORT, &port.to_string()).replace(ADDRESS, &address.to_string());
         let words: Vec<String> = launch.wrapper.iter().cloned().chain(self.words.iter().map(fill)).collect();
@@ -115,7 +117,7 @@ impl Process {
 
     fn wait_until_it_listens(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !is_listening(self.address.port())? {
+        while !ports::is_listening(self.address.port())? {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}");
             }
@@ -152,29 +154,8 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody uses now.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Whether anything listens on a port: the kernel's table tells, without a connection that the server would see.
-fn is_listening(port: u16) -> io::Result<bool> {
-    let listens = |line: &str| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().and_then(|local| local.rsplit_once(':'));
-        local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port)) && fields.nth(1) == Some(LISTEN)
-    };
-    let ip4 = fs::read_to_string("/proc/net/tcp")?;
-    // A kernel may be without IPv6.
-    let ip6 = fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-    Ok(ip4.lines().chain(ip6.lines()).any(listens))
-}
-
 const PORT: &str = "{port}";
 const ADDRESS: &str = "{addr}";
-
-/// `TCP_LISTEN`, as /proc/net/tcp writes it.
-const LISTEN: &str = "0A";
 
 /// How long a server may take to start or to end; under valgrind it takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -191,14 +172,5 @@ mod tests {
         for bad in ["echo", "=echo {port}", "a/b=echo {port}", "a=echo 7777", "a='echo {port}"] {
             assert!(Server::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_listening_port_is_seen() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert!(is_listening(port).unwrap());
-        // Port 0 means any; none listens on it.
-        assert!(!is_listening(0).unwrap());
     }
 }
