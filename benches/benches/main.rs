@@ -3,6 +3,7 @@
 
 mod buffer;
 mod codec;
+mod push;
 mod registry;
 mod servers;
 mod timers;
@@ -25,6 +26,7 @@ fn main() {
         .configure_from_args();
     servers::all(&mut criterion);
     wake::all(&mut criterion);
+    push::all(&mut criterion);
     timers::all(&mut criterion);
     registry::all(&mut criterion);
     buffer::all(&mut criterion);

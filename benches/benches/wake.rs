@@ -8,44 +8,56 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 
 pub(crate) fn all(criterion: &mut Criterion) {
-    let mut group = group_of(criterion, "wake/round trip", 1);
-    run(&mut group, "reactor", ReactorPost::start, round_trip);
-    run(&mut group, "tokio", TokioPost::start, round_trip);
-    run(&mut group, "mio", MioPost::start, round_trip);
-    run(&mut group, "calloop", CalloopPost::start, round_trip);
-    group.finish();
+    group(criterion, "wake/round trip", Step::RoundTrip);
+    group(criterion, "wake/burst", Step::Burst);
+    group(criterion, "wake/post to a busy loop", Step::PostToBusy);
+}
 
-    let mut group = group_of(criterion, "wake/burst", BURST);
-    run(&mut group, "reactor", ReactorPost::start, burst);
-    run(&mut group, "tokio", TokioPost::start, burst);
-    run(&mut group, "mio", MioPost::start, burst);
-    run(&mut group, "calloop", CalloopPost::start, burst);
-    group.finish();
-
-    let mut group = group_of(criterion, "wake/post to a busy loop", BURST);
-    run(&mut group, "reactor", ReactorPost::start, post_to_busy);
-    run(&mut group, "tokio", TokioPost::start, post_to_busy);
-    run(&mut group, "mio", MioPost::start, post_to_busy);
-    run(&mut group, "calloop", CalloopPost::start, post_to_busy);
+fn group(criterion: &mut Criterion, name: &str, step: Step) {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(step.letters()));
+    run(&mut group, "reactor", ReactorPost::start, step);
+    run(&mut group, "tokio", TokioPost::start, step);
+    run(&mut group, "mio", MioPost::start, step);
+    run(&mut group, "calloop", CalloopPost::start, step);
     group.finish();
 }
 
-/// The loop sleeps, is woken, and wakes the one that waits for its answer.
-fn round_trip<P: Post>(post: &P) -> Duration {
-    let start = Instant::now();
-    post.burst(0);
-    start.elapsed()
+fn run<P: Post>(group: &mut BenchmarkGroup<'_, WallTime>, peer: &str, start: fn() -> io::Result<P>, step: Step) {
+    let mut post = None;
+    group.bench_function(BenchmarkId::from_parameter(peer), |bencher| {
+        let post = post.get_or_insert_with(|| start().expect("a thread and descriptors are free"));
+        bencher.iter_custom(|iterations| (0..iterations).map(|_| step.time(post)).sum());
+    });
 }
 
-/// Many messages at once, until the last is read.
-fn burst<P: Post>(post: &P) -> Duration {
-    let start = Instant::now();
-    post.burst(BURST - 1);
-    start.elapsed()
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The loop sleeps, is woken, and wakes the one that waits for its answer.
+    RoundTrip,
+    /// Many messages at once, until the last is read.
+    Burst,
+    /// What the poster pays while the loop is busy, and need not be woken; reading them is not counted.
+    PostToBusy,
 }
 
-/// What the poster pays while the loop is busy, and need not be woken; reading them is not counted.
-fn post_to_busy<P: Post>(post: &P) -> Duration {
+impl Step {
+    fn letters(self) -> u64 {
+        if self == Self::RoundTrip { 1 } else { BURST }
+    }
+
+    fn time(self, post: &impl Post) -> Duration {
+        if self == Self::PostToBusy {
+            return post_to_busy(post);
+        }
+        let start = Instant::now();
+        post.burst(self.letters() - 1);
+        start.elapsed()
+    }
+}
+
+fn post_to_busy(post: &impl Post) -> Duration {
     post.hold();
     let start = Instant::now();
     for _ in 0..BURST {
@@ -55,25 +67,6 @@ fn post_to_busy<P: Post>(post: &P) -> Duration {
     post.desk().release();
     post.burst(0);
     posted
-}
-
-fn group_of<'a>(criterion: &'a mut Criterion, name: &str, letters: u64) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group.throughput(Throughput::Elements(letters));
-    group
-}
-
-fn run<P: Post>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    peer: &str,
-    start: fn() -> io::Result<P>,
-    step: fn(&P) -> Duration,
-) {
-    let mut post = None;
-    group.bench_function(BenchmarkId::from_parameter(peer), |bencher| {
-        let post = post.get_or_insert_with(|| start().expect("a thread and descriptors are free"));
-        bencher.iter_custom(|iterations| (0..iterations).map(|_| step(post)).sum());
-    });
 }
 
 /// Messages of a burst; every mailbox holds more.

@@ -1,6 +1,7 @@
 //! What the benches are made of: servers that echo, a load for them, and timers and mailboxes to compare.
 #![forbid(unsafe_code)]
 
+mod blocking;
 pub mod cores;
 pub mod descriptors;
 pub mod listener;
@@ -8,5 +9,6 @@ pub mod load;
 pub mod options;
 pub mod peers;
 pub mod post;
+pub mod push;
 pub mod random;
 pub mod timers;

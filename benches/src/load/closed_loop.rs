@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::connect::connect;
 use super::watcher::Watcher;
+use crate::blocking::unless_blocked;
 
 /// What a closed loop looks like.
 #[derive(Clone, Copy, Debug)]
@@ -134,14 +135,6 @@ impl Client {
         self.received %= size;
         self.begin_messages(whole as u64, size);
         Ok(())
-    }
-}
-
-/// `None`: the socket would block.
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some),
     }
 }
 

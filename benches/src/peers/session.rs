@@ -1,6 +1,8 @@
 //! A connection of a loop that only tells readiness: what to do when it is told.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
+
+use crate::blocking::unless_blocked;
 
 /// What a peer has not taken yet. While there is some, nothing is read.
 #[derive(Default)]
@@ -27,14 +29,6 @@ impl Session {
             let written = unless_blocked(stream.write(&buffer[..read]))?.unwrap_or(0);
             self.pending.extend_from_slice(&buffer[written..read]);
         }
-    }
-}
-
-/// `None`: the socket would block.
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some),
     }
 }
 
