@@ -42,7 +42,10 @@ macro_rules! tests_of {
 tests_of! { reactor epoll mio tokio polling calloop poll select thread }
 
 fn echoes_every_byte_in_order_and_then_closes(name: &str) {
-    let mut client = client_of(name);
+    echoes_whole_stream(client_of(name));
+}
+
+fn echoes_whole_stream(mut client: TcpStream) {
     let sent = pattern(0, 3 << 20);
     let mut writing = client.try_clone().unwrap();
     let writer = std::thread::spawn({
@@ -97,6 +100,18 @@ fn serves_those_that_come_and_go(name: &str) {
     let mut load = Churn::new(server, 16, 64).unwrap();
     load.run(1000).unwrap();
     load.run(1).unwrap();
+}
+
+#[test]
+fn who_answers_in_pieces_loses_nothing_either() {
+    let names: Vec<_> = benches::peers::ALL.iter().filter(|peer| peer.answer.is_some()).map(|peer| peer.name).collect();
+    assert_eq!(names, ["reactor", "epoll", "tokio"]);
+    for name in names {
+        let server = Peer::named(name).unwrap().spawn_answering().unwrap().unwrap();
+        echoes_whole_stream(connect(server));
+        // Less than the size of an answer comes back too.
+        exchange(&mut connect(server), b"short");
+    }
 }
 
 fn client_of(name: &str) -> TcpStream {

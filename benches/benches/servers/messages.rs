@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use benches::load::{ClosedLoop, Shape};
+use benches::peers::{ALL, ANSWER};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 use super::{Servers, peers_for};
@@ -20,6 +21,24 @@ pub(super) fn ping_pong(criterion: &mut Criterion, servers: &mut Servers) {
 pub(super) fn pipelined(criterion: &mut Criterion, servers: &mut Servers) {
     let shape = Shape { connections: 64, size: 64, depth: 16 };
     exchange(criterion, servers, "pipelined/64x16", shape, 16, Throughput::Elements(64 * 16));
+}
+
+/// Sixteen requests that come at once, each answered by a send of its own: an iteration is that on every connection.
+pub(super) fn answers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("answers/64x16");
+    group.throughput(Throughput::Elements(64 * 16));
+    let shape = Shape { connections: 64, size: 16 * ANSWER, depth: 1 };
+    for peer in ALL.iter().filter(|peer| peer.answer.is_some()) {
+        let mut load = None;
+        group.bench_function(BenchmarkId::from_parameter(peer.name), |bencher| {
+            let load = load.get_or_insert_with(|| {
+                let server = peer.spawn_answering().expect("it answers").expect("a port and a thread are free");
+                warm(server, shape)
+            });
+            bencher.iter_custom(|iterations| load.run(iterations).expect("every message comes back"));
+        });
+    }
+    group.finish();
 }
 
 /// Messages of 16 KiB.

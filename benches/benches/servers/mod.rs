@@ -15,6 +15,7 @@ pub(crate) fn all(criterion: &mut Criterion) {
     let mut servers = Servers::default();
     messages::ping_pong(criterion, &mut servers);
     messages::pipelined(criterion, &mut servers);
+    messages::answers(criterion);
     messages::large(criterion, &mut servers);
     messages::bulk(criterion, &mut servers);
     churn::churn(criterion, &mut servers);

@@ -6,6 +6,7 @@ mod polling;
 mod reactor;
 mod session;
 mod tokio;
+mod writes;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,6 +29,9 @@ pub struct Peer {
     pub max_in_process: usize,
     /// Serves a listener until the process ends.
     pub serve: fn(TcpListener) -> io::Result<()>,
+    /// The same, but each [`ANSWER`] bytes are sent back by a send of their own: a server that is sent many requests at
+    /// once, and does not know of the next one when it answers.
+    pub answer: Option<fn(TcpListener) -> io::Result<()>>,
 }
 
 impl Peer {
@@ -43,15 +47,30 @@ impl Peer {
     /// # Errors
     /// No port can be bound, or no thread started.
     pub fn spawn(&self) -> io::Result<SocketAddr> {
+        self.spawn_to(self.serve)
+    }
+
+    /// As [`spawn`](Self::spawn), for a server that [answers](Self::answer). `None`: this one does not.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_answering(&self) -> Option<io::Result<SocketAddr>> {
+        self.answer.map(|answer| self.spawn_to(answer))
+    }
+
+    fn spawn_to(&self, serve: fn(TcpListener) -> io::Result<()>) -> io::Result<SocketAddr> {
         let listener = listener::listen_locally()?;
         let address = listener.local_addr()?;
-        let serve = self.serve;
         cores::spawn_server(self.name, move || serve(listener))?;
         Ok(address)
     }
 
     const fn new(name: &'static str, serve: fn(TcpListener) -> io::Result<()>, about: &'static str) -> Self {
-        Self { name, about, max_connections: usize::MAX, max_in_process: usize::MAX, serve }
+        Self { name, about, max_connections: usize::MAX, max_in_process: usize::MAX, serve, answer: None }
+    }
+
+    const fn answering(self, answer: fn(TcpListener) -> io::Result<()>) -> Self {
+        Self { answer: Some(answer), ..self }
     }
 
     const fn up_to(self, max_connections: usize, max_in_process: usize) -> Self {
@@ -61,10 +80,11 @@ impl Peer {
 
 /// All peers; the one that the others are measured by comes second.
 pub const ALL: [Peer; 9] = [
-    Peer::new("reactor", reactor::serve, "this project"),
-    Peer::new("epoll", textbook::epoll_edge::serve, "bare edge-triggered epoll, the practical limit"),
+    Peer::new("reactor", reactor::serve, "this project").answering(reactor::answer),
+    Peer::new("epoll", textbook::epoll_edge::serve, "bare edge-triggered epoll, the practical limit")
+        .answering(writes::answer),
     Peer::new("mio", mio::serve, "mio, and a slab of connections"),
-    Peer::new("tokio", tokio::serve, "tokio on one thread, a task for each connection"),
+    Peer::new("tokio", tokio::serve, "tokio on one thread, a task for each connection").answering(tokio::answer),
     Peer::new("polling", polling::serve, "polling as smol uses it: async-io, and a task for each connection"),
     Peer::new("calloop", calloop::serve, "calloop, a callback for each connection"),
     Peer::new("poll", textbook::poll::serve, "the textbook loop on poll"),
@@ -72,3 +92,6 @@ pub const ALL: [Peer; 9] = [
     Peer::new("thread", textbook::thread::serve, "the textbook server of a thread for each connection")
         .up_to(2000, 2000),
 ];
+
+/// Bytes of a request, and of its answer.
+pub const ANSWER: usize = 64;

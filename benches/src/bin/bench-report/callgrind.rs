@@ -34,7 +34,7 @@ pub(crate) fn instructions_per_unit(server: &Server, workload: &Workload, output
 /// The instructions of a run, and its units.
 fn count(server: &Server, workload: &Workload, units: u64, output: &Path) -> anyhow::Result<(u64, u64)> {
     let result = output.join(format!("{}.callgrind", server.name));
-    let launch = Launch { wrapper: wrapper(&result), ..Launch::default() };
+    let launch = Launch { wrapper: wrapper(&result), ..workload.launch() };
     let process = server.start(&launch, output)?;
     let mut load = workload.start(process.address)?;
     let (done, _) = load.run(units)?;

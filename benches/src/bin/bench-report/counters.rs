@@ -12,32 +12,40 @@ pub(crate) enum Counted {
     UserInstructions,
     KernelInstructions,
     SystemCalls,
+    /// Of the system calls those that wait for events.
+    Waits,
 }
 
 /// A count over all threads of a process: those there are, and those they start.
 pub(crate) struct Count {
-    threads: Vec<Counter>,
+    counters: Vec<Counter>,
 }
 
 impl Count {
     /// Begins to count.
     pub(crate) fn begin(counted: Counted, pid: u32) -> io::Result<Self> {
-        let mut threads = Vec::new();
+        let mut counters = Vec::new();
         for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
             let name = entry?.file_name();
             let thread = name.to_string_lossy().parse().map_err(io::Error::other)?;
-            threads.push(match counted {
-                Counted::UserInstructions => attach(Hardware::INSTRUCTIONS, thread, true, false),
-                Counted::KernelInstructions => attach(Hardware::INSTRUCTIONS, thread, false, true),
-                Counted::SystemCalls => attach(every_call()?, thread, true, true),
-            }?);
+            match counted {
+                Counted::UserInstructions => counters.push(attach(Hardware::INSTRUCTIONS, thread, true, false)?),
+                Counted::KernelInstructions => counters.push(attach(Hardware::INSTRUCTIONS, thread, false, true)?),
+                Counted::SystemCalls => counters.push(attach(entry_of("raw_syscalls/sys_enter")?, thread, true, true)?),
+                Counted::Waits => {
+                    for name in WAITS {
+                        let entry = entry_of(&format!("syscalls/sys_enter_{name}"))?;
+                        counters.push(attach(entry, thread, true, true)?);
+                    }
+                }
+            }
         }
-        Ok(Self { threads })
+        Ok(Self { counters })
     }
 
     /// What was counted since the beginning.
     pub(crate) fn read(&mut self) -> io::Result<u64> {
-        self.threads.iter_mut().map(Counter::read).sum()
+        self.counters.iter_mut().map(Counter::read).sum()
     }
 }
 
@@ -58,9 +66,13 @@ fn attach(event: impl Event, thread: i32, user: bool, kernel: bool) -> io::Resul
     builder.build()
 }
 
-/// The tracepoint that every system call passes.
-fn every_call() -> io::Result<Tracepoint> {
-    let read = |root: &str| fs::read_to_string(format!("{root}/events/raw_syscalls/sys_enter/id"));
+/// A tracepoint that system calls pass as they begin.
+fn entry_of(event: &str) -> io::Result<Tracepoint> {
+    let read = |root: &str| fs::read_to_string(format!("{root}/events/{event}/id"));
     let id = read("/sys/kernel/tracing").or_else(|_| read("/sys/kernel/debug/tracing"))?;
     Ok(Tracepoint::with_id(id.trim().parse().map_err(io::Error::other)?))
 }
+
+/// The system calls that wait for events of many descriptors.
+pub(crate) const WAITS: [&str; 7] =
+    ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"];

@@ -18,7 +18,7 @@ pub(crate) fn measure(survey: &mut Survey) -> anyhow::Result<()> {
     let workloads = survey.options.workloads();
     let rounds = survey.options.rounds.get();
     for workload in &workloads {
-        let servers = survey.servers_for(workload.connections()).len();
+        let servers = survey.servers_for(workload).len();
         survey.progress.expect(servers * (rounds + usize::from(tools.runs_callgrind(workload))));
     }
     for workload in workloads {
@@ -27,7 +27,7 @@ pub(crate) fn measure(survey: &mut Survey) -> anyhow::Result<()> {
             survey.results.note(format!("{} is left out: {limit} connections at most.", workload.name));
             continue;
         }
-        let servers = survey.servers_for(workload.connections());
+        let servers = survey.servers_for(workload);
         for round in 0..rounds {
             // Each round begins with another server, so that none always comes first.
             for turn in 0..servers.len() {
@@ -48,7 +48,7 @@ pub(crate) fn measure(survey: &mut Survey) -> anyhow::Result<()> {
 pub(crate) fn measure_latencies(survey: &mut Survey) {
     let rate = survey.options.rate;
     let name = format!("64 at {rate}/s");
-    let servers = survey.servers_for(64);
+    let servers = survey.servers.clone();
     survey.progress.expect(servers.len() * survey.options.rounds.get());
     for round in 0..survey.options.rounds.get() {
         for turn in 0..servers.len() {
@@ -88,7 +88,7 @@ impl Tools {
 
 /// One sample of one server: of times and instructions, and then of system calls, since counting those costs time.
 fn sample(survey: &mut Survey, tools: &Tools, workload: &Workload, server: &Server) -> anyhow::Result<()> {
-    let process = survey.start(server)?;
+    let process = server.start(&workload.launch(), &survey.scratch)?;
     let mut load = workload.start(process.address).context("cannot connect")?;
     let units = load.units_in(survey.options.sample())?;
     let mut add = |metric, value| survey.results.add(metric, workload.name, &server.name, value);
@@ -107,29 +107,33 @@ fn sample(survey: &mut Survey, tools: &Tools, workload: &Workload, server: &Serv
         add(Metric::KernelInstructions, kernel.read()? as f64 / units as f64);
     }
     survey.results.add_ticks(workload.name, &server.name, ticks);
-    if let Some(calls) = count_calls(survey, tools, &process, &mut load, units / 2)? {
+    if let Some((calls, waits)) = count_calls(survey, tools, &process, &mut load, units / 2)? {
         survey.results.add(Metric::SystemCalls, workload.name, &server.name, calls);
+        survey.results.add(Metric::Waits, workload.name, &server.name, waits);
     }
     Ok(())
 }
 
-/// System calls for a unit of work. `None`: nothing can count them here.
+/// System calls for a unit of work, and how many of them are waits. `None`: nothing can count them here.
 fn count_calls(
     survey: &Survey,
     tools: &Tools,
     process: &Process,
     load: &mut Load,
     units: u64,
-) -> anyhow::Result<Option<f64>> {
+) -> anyhow::Result<Option<(f64, f64)>> {
+    let each = |count: u64, done: u64| count as f64 / done as f64;
     if tools.tracepoint {
-        let mut count = Count::begin(Counted::SystemCalls, process.id())?;
-        let (done, _) = load.run(units.max(1))?;
-        return Ok(Some(count.read()? as f64 / done as f64));
+        let mut calls = Count::begin(Counted::SystemCalls, process.id())?;
+        let mut waits = Count::begin(Counted::Waits, process.id())?;
+        let (done, _) = load.run(units.max(LEAST_COUNTED))?;
+        return Ok(Some((each(calls.read()?, done), each(waits.read()?, done))));
     }
     if tools.strace {
         let strace = Strace::begin(process.id(), survey.scratch.join("strace"))?;
-        let (done, _) = load.run(units.clamp(1, MOST_TRACED))?;
-        return Ok(Some(strace.end()? as f64 / done as f64));
+        let (done, _) = load.run(units.clamp(LEAST_COUNTED, MOST_TRACED))?;
+        let (calls, waits) = strace.end()?;
+        return Ok(Some((each(calls, done), each(waits, done))));
     }
     Ok(None)
 }
@@ -178,6 +182,9 @@ fn latencies(survey: &mut Survey, server: &Server, rate: u64, name: &str) -> any
     }
     Ok(())
 }
+
+/// Units over which system calls are counted: what the first and the last one cut off does not matter then.
+const LEAST_COUNTED: u64 = 100;
 
 /// Units of a run under strace, which takes a hundred microseconds a call.
 const MOST_TRACED: u64 = 5000;

@@ -35,7 +35,7 @@ fn write_report(text: &mut String, machine: &Machine, servers: &[&str], results:
     }
     writeln!(
         text,
-        "\nFigures are medians of the rounds, for each message (bulk: MiB; churn: connection with a message)."
+        "\nFigures are medians of the rounds, for each message (answers: 16 requests; bulk: MiB; churn: connection with a message)."
     )?;
     writeln!(text, "In brackets: the ratio to {BASE}, the bare loop, in the same run.")?;
     for metric in Metric::ALL {

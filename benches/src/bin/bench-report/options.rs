@@ -134,12 +134,6 @@ fn names_of_workloads() -> Vec<PossibleValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn options_go_together() {
-        Options::command().debug_assert();
-    }
 
     #[test]
     fn a_quick_look_leaves_workloads_out() {

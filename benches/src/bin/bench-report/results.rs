@@ -13,6 +13,7 @@ pub(crate) enum Metric {
     KernelInstructions,
     CallgrindInstructions,
     SystemCalls,
+    Waits,
     Latency50,
     Latency90,
     Latency99,
@@ -23,7 +24,7 @@ pub(crate) enum Metric {
 
 impl Metric {
     /// All, in the order in which a report tells them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::CpuTime,
         Self::UserShare,
         Self::WallTime,
@@ -31,6 +32,7 @@ impl Metric {
         Self::KernelInstructions,
         Self::CallgrindInstructions,
         Self::SystemCalls,
+        Self::Waits,
         Self::Latency50,
         Self::Latency90,
         Self::Latency99,
@@ -49,6 +51,7 @@ impl Metric {
             Self::KernelInstructions => "Kernel instructions, by the processor's counter",
             Self::CallgrindInstructions => "User instructions, by callgrind",
             Self::SystemCalls => "System calls",
+            Self::Waits => "Of these, waits for events",
             Self::Latency50 => "Latency, median, us",
             Self::Latency90 => "Latency, 90th percentile, us",
             Self::Latency99 => "Latency, 99th percentile, us",
@@ -60,7 +63,7 @@ impl Metric {
 
     /// Whether to tell how it compares to the bare loop's.
     pub(crate) fn is_compared(self) -> bool {
-        !matches!(self, Self::UserShare)
+        !matches!(self, Self::UserShare | Self::Waits)
     }
 }
 

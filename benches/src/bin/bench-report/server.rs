@@ -24,6 +24,8 @@ pub(crate) struct Server {
     words: Vec<String>,
     /// The most connections it is asked to hold.
     pub(crate) max_connections: usize,
+    /// Whether it can answer in pieces.
+    pub(crate) can_answer: bool,
     /// Nobody asked for it by name: it may be left out.
     pub(crate) is_optional: bool,
 }
@@ -33,6 +35,8 @@ pub(crate) struct Server {
 pub(crate) struct Launch {
     /// The words of a command that runs the server's command.
     pub(crate) wrapper: Vec<String>,
+    /// Whether it answers each 64 bytes by a send of its own, instead of sending back what it read.
+    pub(crate) answers: bool,
     /// Whether it may use all processors, and not only the server's.
     pub(crate) everywhere: bool,
 }
@@ -47,7 +51,8 @@ impl Server {
     /// One of the peers, as a process.
     pub(crate) fn of_peer(program: &Path, peer: &Peer) -> Self {
         let words = [&program.to_string_lossy(), peer.name, "--listen", "{addr}"].map(str::to_owned).to_vec();
-        Self { name: peer.name.to_owned(), words, max_connections: peer.max_connections, is_optional: false }
+        let (name, max_connections, can_answer) = (peer.name.to_owned(), peer.max_connections, peer.answer.is_some());
+        Self { name, words, max_connections, can_answer, is_optional: false }
     }
 
     /// This project's program, with so many loops.
@@ -55,7 +60,7 @@ impl Server {
         let mut words = vec![program.to_string_lossy().into_owned()];
         words.extend(["--listen", "{addr}", "--threads"].map(str::to_owned));
         words.push(threads.to_string());
-        Self { name: name.to_owned(), words, max_connections: usize::MAX, is_optional: true }
+        Self::of_words(name, words, true)
     }
 
     /// A server of the user's: `NAME=COMMAND`.
@@ -68,7 +73,11 @@ impl Server {
             return Err(format!("the command has to say {PORT} or {ADDRESS} where the port or address goes"));
         }
         let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or("the command cannot be read")?;
-        Ok(Self { name: name.to_owned(), words, max_connections: usize::MAX, is_optional: false })
+        Ok(Self::of_words(name, words, false))
+    }
+
+    fn of_words(name: &str, words: Vec<String>, is_optional: bool) -> Self {
+        Self { name: name.to_owned(), words, max_connections: usize::MAX, can_answer: false, is_optional }
     }
 
     /// Starts it, and waits until it listens. What it says on stderr goes to a file in `logs`.
@@ -76,7 +85,9 @@ impl Server {
         let port = ports::free()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let fill = |word: &String| word.replace(PORT, &port.to_string()).replace(ADDRESS, &address.to_string());
-        let words: Vec<String> = launch.wrapper.iter().cloned().chain(self.words.iter().map(fill)).collect();
+        let answers = launch.answers.then(|| ANSWERS.to_owned());
+        let words = launch.wrapper.iter().cloned().chain(self.words.iter().map(fill)).chain(answers);
+        let words: Vec<String> = words.collect();
         let log = logs.join(format!("{}.log", self.name));
         let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(&words[0]);
@@ -156,6 +167,9 @@ impl Drop for Process {
 
 const PORT: &str = "{port}";
 const ADDRESS: &str = "{addr}";
+
+/// What a peer is told that is to answer.
+const ANSWERS: &str = "--answers";
 
 /// How long a server may take to start or to end; under valgrind it takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);

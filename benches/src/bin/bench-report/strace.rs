@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::counters::WAITS;
+use crate::tool;
+
 /// strace, while it is attached.
 pub(crate) struct Strace {
     child: Child,
@@ -18,8 +21,7 @@ pub(crate) struct Strace {
 impl Strace {
     /// Whether it is installed.
     pub(crate) fn is_here() -> bool {
-        let run = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        run.is_ok_and(|status| status.success())
+        tool::is_here("strace")
     }
 
     /// Attaches to a process and its threads.
@@ -39,14 +41,15 @@ impl Strace {
         Ok(strace)
     }
 
-    /// Detaches, and answers how many calls there were.
-    pub(crate) fn end(mut self) -> anyhow::Result<u64> {
+    /// Detaches, and answers how many calls there were, and how many of them were waits.
+    pub(crate) fn end(mut self) -> anyhow::Result<(u64, u64)> {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             kill_process(pid, Signal::INT)?;
         }
         self.child.wait()?;
         let summary = fs::read_to_string(&self.summary)?;
-        total_in(&summary).context("strace's summary has no total")
+        let total = calls_in(&summary, "total").context("strace's summary has no total")?;
+        Ok((total, WAITS.iter().filter_map(|name| calls_in(&summary, name)).sum()))
     }
 }
 
@@ -63,9 +66,9 @@ fn is_traced(pid: u32) -> anyhow::Result<bool> {
     Ok(status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0")))
 }
 
-/// The calls of the last line: share, seconds, microseconds a call, calls, errors (if any), `total`.
-fn total_in(summary: &str) -> Option<u64> {
-    let line = summary.lines().rev().find(|line| line.trim_end().ends_with("total"))?;
+/// The calls of a line: share, seconds, microseconds a call, calls, errors (if any), name. The last one is named `total`.
+fn calls_in(summary: &str, name: &str) -> Option<u64> {
+    let line = summary.lines().rev().find(|line| line.split_ascii_whitespace().next_back() == Some(name))?;
     line.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
@@ -77,8 +80,15 @@ mod tests {
 
     #[test]
     fn the_total_is_found_with_and_without_errors() {
-        assert_eq!(total_in("100.00    0.001072           7       145        16 total\n"), Some(145));
-        assert_eq!(total_in("100.00    0.001072           7       145           total"), Some(145));
-        assert_eq!(total_in("strace: nothing"), None);
+        assert_eq!(calls_in("100.00    0.001072           7       145        16 total\n", "total"), Some(145));
+        assert_eq!(calls_in("100.00    0.001072           7       145           total", "total"), Some(145));
+        assert_eq!(calls_in("strace: nothing", "total"), None);
+    }
+
+    #[test]
+    fn one_call_is_told_from_another_of_a_longer_name() {
+        let summary = "60.0 0.1 7 20 epoll_pwait\n40.0 0.1 7 30 2 epoll_wait\n100.0 0.2 7 50 2 total\n";
+        assert_eq!(calls_in(summary, "epoll_wait"), Some(30));
+        assert_eq!(calls_in(summary, "poll"), None);
     }
 }

@@ -13,6 +13,7 @@ use crate::options::SurveyOptions;
 use crate::progress::Progress;
 use crate::results::Results;
 use crate::server::{Launch, Process, Server};
+use crate::workload::Workload;
 use crate::{congestion, exchange, growth, markdown, memory, plot, siblings};
 
 /// What every part of a run needs.
@@ -69,9 +70,9 @@ pub(crate) fn run(mut options: SurveyOptions) -> anyhow::Result<()> {
 }
 
 impl Survey {
-    /// The servers that can hold so many connections.
-    pub(crate) fn servers_for(&self, connections: usize) -> Vec<Server> {
-        self.servers.iter().filter(|server| connections <= server.max_connections).cloned().collect()
+    /// The servers that a workload suits.
+    pub(crate) fn servers_for(&self, workload: &Workload) -> Vec<Server> {
+        self.servers.iter().filter(|server| workload.suits(server)).cloned().collect()
     }
 
     pub(crate) fn start(&self, server: &Server) -> anyhow::Result<Process> {

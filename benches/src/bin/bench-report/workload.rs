@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use benches::load::{Churn, ClosedLoop, Shape};
 
+use crate::server::{Launch, Server};
+
 /// One kind of load.
 pub(crate) struct Workload {
     /// What it is called on command lines and in tables.
@@ -15,6 +17,8 @@ pub(crate) struct Workload {
     /// Whether it belongs to a quick look.
     pub(crate) is_quick: bool,
     kind: Kind,
+    /// Whether servers answer each 64 bytes by a send of its own.
+    answers: bool,
 }
 
 enum Kind {
@@ -41,6 +45,16 @@ impl Workload {
         }
     }
 
+    /// Whether a server can be asked for it.
+    pub(crate) fn suits(&self, server: &Server) -> bool {
+        self.connections() <= server.max_connections && (server.can_answer || !self.answers)
+    }
+
+    /// How servers are started for it.
+    pub(crate) fn launch(&self) -> Launch {
+        Launch { answers: self.answers, ..Launch::default() }
+    }
+
     /// Connects to a server.
     pub(crate) fn start(&self, server: SocketAddr) -> io::Result<Load> {
         match self.kind {
@@ -50,7 +64,7 @@ impl Workload {
     }
 
     const fn exchange(name: &'static str, about: &'static str, shape: Shape) -> Self {
-        Self { name, about, is_quick: false, kind: Kind::Exchange { shape, idle: 0 } }
+        Self { name, about, is_quick: false, kind: Kind::Exchange { shape, idle: 0 }, answers: false }
     }
 
     const fn quick(self) -> Self {
@@ -110,33 +124,43 @@ impl Load {
 }
 
 /// All workloads, the one that matters most first.
-pub(crate) const ALL: [Workload; 7] = [
+pub(crate) const ALL: [Workload; 8] = [
     Workload::exchange("64x64B", "64 connections, a message of 64 bytes under way on each", PING_PONG).quick(),
     Workload::exchange("64x64Bx16", "the same with 16 messages under way on each", Shape { depth: 16, ..PING_PONG })
         .quick(),
+    Workload {
+        answers: true,
+        ..Workload::exchange("answers", "64 connections, 16 requests come at once, a send answers each", REQUESTS)
+    },
     Workload::exchange("64x16KiB", "64 connections, a message of 16 KiB under way on each", LARGE),
     Workload {
         name: "100of10000",
         about: "100 connections exchange messages, 9 900 are idle",
         is_quick: false,
         kind: Kind::Exchange { shape: Shape { connections: 100, ..PING_PONG }, idle: 9_900 },
+        answers: false,
     },
     Workload {
         name: "bulk",
         about: "one connection on which bytes flow both ways as fast as they can",
         is_quick: false,
         kind: Kind::Exchange { shape: Shape { connections: 1, size: 1 << 20, depth: u64::MAX }, idle: 0 },
+        answers: false,
     },
     Workload {
         name: "churn",
         about: "16 clients at a time connect, exchange 64 bytes and close",
         is_quick: true,
         kind: Kind::Churn(16),
+        answers: false,
     },
     Workload::exchange("1x64B", "one connection, one message under way", Shape { connections: 1, ..PING_PONG }).quick(),
 ];
 
 pub(crate) const PING_PONG: Shape = Shape { connections: 64, size: SMALL, depth: 1 };
+
+/// What 16 requests of 64 bytes are to the load: one message, which it sends again when the last answer has come.
+const REQUESTS: Shape = Shape { size: 16 * SMALL, ..PING_PONG };
 
 const LARGE: Shape = Shape { size: 16 << 10, ..PING_PONG };
 
