@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::acceptor::{Accepted, Acceptor, Rest};
+use crate::acceptor::{Accepted, Acceptor, Rest, Turned};
 use crate::address::SocketAddress;
 use crate::application::call;
 use crate::event_loop::EventLoop;
@@ -165,10 +165,15 @@ impl<S: 'static> EventLoop<S> {
     fn turn_away(&mut self, token: Token) {
         for _ in 0..self.engine.limits.accepts_per_turn {
             let Some(Source::Listener(acceptor)) = self.engine.sources.get_mut(token.key()) else { return };
-            if !self.engine.reserve.turn_away(acceptor) {
-                return;
+            let factory = acceptor.factory;
+            match self.engine.reserve.turn_away(acceptor) {
+                Turned::Away => self.engine.counters.refused.add(1),
+                Turned::Nobody => return,
+                Turned::In(fd, peer) => {
+                    self.place(fd, &peer, factory);
+                    return self.wake_listener(token);
+                }
             }
-            self.engine.counters.refused.add(1);
         }
     }
 

@@ -125,16 +125,27 @@ impl Reserve {
         Self(eventfd::create().ok())
     }
 
-    /// Accepts one client and closes it, with the reserve given up for as long as that takes. `false`: nobody waits, or
-    /// it did not help.
-    pub(crate) fn turn_away(&mut self, acceptor: &mut Acceptor) -> bool {
+    /// Accepts one client and closes it, with the reserve given up for as long as that takes.
+    ///
+    /// If there is a descriptor for the reserve beside the client, the shortage has passed just now, and the client is let in.
+    pub(crate) fn turn_away(&mut self, acceptor: &mut Acceptor) -> Turned {
         self.0 = None;
         let since = acceptor.short_since;
-        let turned_away = matches!(acceptor.accept(), Accepted::Connection(..) | Accepted::Gone);
+        let turned = match acceptor.accept() {
+            Accepted::Connection(fd, peer) => {
+                self.refill();
+                if self.0.is_some() {
+                    return Turned::In(fd, peer);
+                }
+                Turned::Away
+            }
+            Accepted::Gone => Turned::Away,
+            Accepted::Empty | Accepted::Shortage(_) | Accepted::Failed(_) => Turned::Nobody,
+        };
         // That was no acceptance: the shortage goes on.
         acceptor.short_since = since;
         self.refill();
-        turned_away
+        turned
     }
 
     /// Takes a descriptor back into reserve, if it had to be given up and one is free now.
@@ -142,5 +153,42 @@ impl Reserve {
         if self.0.is_none() {
             self.0 = eventfd::create().ok();
         }
+    }
+}
+
+/// What became of a client that was to be turned away.
+pub(crate) enum Turned {
+    Away,
+    /// It has a descriptor, as the next ones may have.
+    In(OwnedFd, SocketAddress),
+    /// Nobody waits, or giving up the reserve did not help.
+    Nobody,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listener::ListenOptions;
+    use std::io::{ErrorKind, Read};
+    use std::net::TcpStream;
+
+    #[test]
+    fn nobody_is_turned_away_once_descriptors_are_back() {
+        let listener = Listener::bind("127.0.0.1:0", &ListenOptions::default()).unwrap();
+        let mut client = TcpStream::connect(listener.local_address().as_inet().unwrap()).unwrap();
+        let (mut acceptor, mut reserve) = (Acceptor::new(listener, 0, false), Reserve::new());
+        acceptor.short_since = Some(Instant::now());
+        // The kernel may take a moment to count the client.
+        let server = loop {
+            match reserve.turn_away(&mut acceptor) {
+                Turned::Nobody => std::thread::yield_now(),
+                Turned::In(fd, _) => break TcpStream::from(fd),
+                Turned::Away => panic!("there were descriptors for it"),
+            }
+        };
+        assert!(acceptor.short_since.is_none() && reserve.0.is_some());
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(server);
     }
 }
