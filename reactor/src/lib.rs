@@ -123,6 +123,14 @@
 //! [`LoopContext::connect`] makes a connection, to an address, to the first of several that answers, or to a host by name, with a
 //! deadline and, if wanted, further tries ([`Reconnect`]). Its handler sees what an accepted one sees.
 //!
+//! # Features
+//!
+//! - `chaos` (off): calls on real sockets fail on purpose, as the environment variable `REACTOR_CHAOS` says when a loop is made.
+//!   `42:short=0.1,reset=0.001` is a seed and the rates of faults: `short` reads and writes, `eagain`, `eintr`; `emfile` and `abort` of
+//!   accept(2); `enospc` of epoll_ctl(2); `reset` of connections; `delay` and `shuffle` of waits. A rate is a number from 0 to
+//!   0.9. A plan that cannot be read is the `InvalidInput` error of [`EventLoop::new`] and [`ServerBuilder::start`]. Without the feature, and without
+//!   the variable, nothing fails.
+//!
 //! # Testing a handler
 //!
 //! [`Input::new`] makes input of any bytes, and [`EventLoop::turn`] runs a loop step by step. Bind port 0 and ask

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use libc::c_int;
 
+#[cfg(feature = "chaos")]
+use super::chaos;
 use super::fd::{Fd, FdRef};
 use super::{check, check_fd};
 
@@ -42,12 +44,16 @@ const MAX_EVENTS: usize = 65_536;
 
 /// Makes an epoll instance; see epoll_create1(2).
 pub(crate) fn create() -> io::Result<Fd> {
+    #[cfg(feature = "chaos")]
+    chaos::begin()?;
     // SAFETY: the call takes a flag word and touches no memory of ours.
     check_fd(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
 }
 
 /// Watches `fd` for `events`, and says `word` when they come; see epoll_ctl(2).
 pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
+    #[cfg(feature = "chaos")]
+    chaos::before_watching(epoll, fd, events, word)?;
     control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)
 }
 
@@ -68,10 +74,15 @@ fn control(epoll: FdRef<'_>, operation: c_int, fd: FdRef<'_>, events: u32, word:
 /// Unlike the other calls this one answers `Interrupted` to its caller, who has a deadline to look at.
 #[inline]
 pub(crate) fn wait(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout_ms: c_int) -> io::Result<usize> {
+    #[cfg(feature = "chaos")]
+    chaos::before_wait()?;
     let room = buffer.room();
     // SAFETY: the kernel writes at most `room` events, and the buffer holds that many.
     let count = check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), buffer.events.as_mut_ptr(), room, timeout_ms) })?;
-    Ok(count.unsigned_abs() as usize)
+    let count = count.unsigned_abs() as usize;
+    #[cfg(feature = "chaos")]
+    chaos::after_wait(&mut buffer.events[..count]);
+    Ok(count)
 }
 
 /// Waits like [`wait`] with a timeout in nanoseconds: epoll_pwait2(2), in Linux since 5.11.
@@ -81,6 +92,8 @@ pub(crate) fn wait_precise(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout: 
     if cfg!(miri) {
         return Err(io::ErrorKind::Unsupported.into());
     }
+    #[cfg(feature = "chaos")]
+    chaos::before_wait()?;
     let timeout = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
@@ -99,10 +112,13 @@ pub(crate) fn wait_precise(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout: 
             0_usize,
         )
     };
-    usize::try_from(result).map_err(|_| {
+    let count = usize::try_from(result).map_err(|_| {
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ENOSYS) { io::ErrorKind::Unsupported.into() } else { error }
-    })
+    })?;
+    #[cfg(feature = "chaos")]
+    chaos::after_wait(&mut buffer.events[..count]);
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod affinity;
+#[cfg(feature = "chaos")]
+mod chaos;
 pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;

@@ -44,6 +44,8 @@ pub(crate) fn accept(fd: FdRef<'_>) -> io::Result<(Fd, SocketAddress)> {
     let mut peer = RawAddress::unset();
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let socket = retry(|| {
+        #[cfg(feature = "chaos")]
+        super::chaos::before_accept(fd)?;
         let (bytes, length) = peer.out_pointers();
         // SAFETY: the kernel writes at most `length` bytes of address, which `peer` has room for.
         check_fd(unsafe { libc::accept4(fd.as_raw_fd(), bytes, length, flags) })

@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice};
 use std::mem;
 
+#[cfg(feature = "chaos")]
+use super::chaos::{self, Direction};
 use super::fd::FdRef;
 use super::{check_count, retry};
 
@@ -19,12 +21,22 @@ pub(crate) fn send(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// [`recv`], which a signal may interrupt.
 #[inline]
 pub(crate) fn recv_once(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
+    #[cfg(feature = "chaos")]
+    let into = match chaos::before_moving(Direction::Recv, fd, into.len()) {
+        Ok(length) => &mut into[..length],
+        Err(errno) => return Moved::failed(errno),
+    };
     bare::recv(fd, into)
 }
 
 /// [`send`], which a signal may interrupt.
 #[inline]
 pub(crate) fn send_once(fd: FdRef<'_>, bytes: &[u8]) -> Moved {
+    #[cfg(feature = "chaos")]
+    let bytes = match chaos::before_moving(Direction::Send, fd, bytes.len()) {
+        Ok(length) => &bytes[..length],
+        Err(errno) => return Moved::failed(errno),
+    };
     bare::send(fd, bytes)
 }
 
@@ -38,6 +50,12 @@ impl Moved {
     fn from_call(result: isize) -> Self {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
         Self(if result < 0 { -(errno() as isize) } else { result })
+    }
+
+    /// A call that failed.
+    #[cfg(feature = "chaos")]
+    fn failed(errno: libc::c_int) -> Self {
+        Self(-(errno as isize))
     }
 
     /// How many bytes were moved, if any.
@@ -134,6 +152,10 @@ mod bare {
 /// Slices beyond [`MAX_SLICES`] wait for the next call. `more` tells that something is to follow at once, so that a short
 /// segment waits for it (`MSG_MORE`).
 pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    #[cfg(feature = "chaos")]
+    if let Some(moved) = chaotically(fd, slices) {
+        return moved;
+    }
     let flags = if more { libc::MSG_NOSIGNAL | libc::MSG_MORE } else { libc::MSG_NOSIGNAL };
     // SAFETY: `msghdr` is made of pointers and integers, for which all bits zero is a value: no name, no control data.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -144,6 +166,17 @@ pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>], more: bool) -
         // SAFETY: `message` names at most `slices.len()` slices, all borrowed for the call and only read.
         check_count(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) })
     })
+}
+
+/// What chaos makes of a send of several slices, if anything. It cuts no slice in two: one alone is a short send too.
+#[cfg(feature = "chaos")]
+fn chaotically(fd: FdRef<'_>, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    let length = slices.iter().map(|slice| slice.len()).sum();
+    match retry(|| chaos::before_moving(Direction::Send, fd, length).map_err(io::Error::from_raw_os_error)) {
+        Ok(count) if count == length => None,
+        Ok(_) => Some(retry(|| bare::send(fd, &slices[0]).result())),
+        Err(error) => Some(Err(error)),
+    }
 }
 
 /// The kernel refuses more slices than this in one call (`IOV_MAX`).
