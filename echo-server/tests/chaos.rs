@@ -9,11 +9,11 @@ mod load_support;
 #[path = "common/streams.rs"]
 mod streams;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, wait_for};
+use common::{DEADLINE, PROGRAM, Server, assert_echoes, read_some, wait_for};
 use streams::{assert_many_stream, assert_pattern, pattern};
 
 /// Every fault that a stream survives.
@@ -86,7 +86,7 @@ fn what_comes_before_a_reset_is_right() {
         let mut bytes = vec![0; 2000];
         let mut received = 0;
         if client.write_all(&sent).is_ok() {
-            while let Ok(count @ 1..) = client.read(&mut bytes) {
+            while let Ok(count @ 1..) = read_some(&mut client, &mut bytes) {
                 assert_pattern(seed, received, &bytes[..count]);
                 received += count as u64;
                 if received == 2000 {

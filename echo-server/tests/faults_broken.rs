@@ -8,10 +8,10 @@ mod strace;
 #[path = "common/streams.rs"]
 mod streams;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
-use common::assert_echoes;
+use common::{assert_echoes, read_some};
 use strace::Faulty;
 use streams::{assert_pattern, pattern};
 
@@ -27,7 +27,7 @@ fn ends_early(mut client: TcpStream, seed: u64, messages: u64) -> bool {
         let end = position + SIZE as u64;
         while position < end {
             let mut bytes = [0; SIZE];
-            let count = client.read(&mut bytes[..(end - position) as usize]).unwrap_or(0);
+            let count = read_some(&mut client, &mut bytes[..(end - position) as usize]).unwrap_or(0);
             if count == 0 {
                 return true;
             }

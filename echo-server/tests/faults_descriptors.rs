@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, has_tool, is_readable};
+use common::{DEADLINE, PROGRAM, Server, assert_echoes, expect_end, has_tool, is_readable, read_some};
 use rustix::process::{Resource, Rlimit, prlimit};
 use streams::{assert_many_stream, join, start_streams};
 
@@ -102,7 +102,7 @@ fn who_waits_for_too_long_is_turned_away_and_the_next_ones_get_in() {
     let Some(server) = start_with(24, &[]) else { return };
     let (inside, mut waiting) = fill(&server);
     // Reset or ended: either way it knows now, and goes elsewhere.
-    match waiting.read(&mut [0; 8]) {
+    match read_some(&mut waiting, &mut [0; 8]) {
         Ok(count) => assert_eq!(count, 0),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
@@ -127,7 +127,7 @@ fn a_drain_in_a_shortage_ends() {
     let (inside, waiting) = fill(&server);
     server.signal(rustix::process::Signal::TERM);
     for mut client in inside {
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        expect_end(&mut client);
     }
     drop(waiting);
     let mut server = server;

@@ -10,9 +10,10 @@ mod streams;
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
+use std::time::Duration;
 
-use common::{DEADLINE, is_readable};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use common::{DEADLINE, is_readable, is_ready};
+use rustix::event::PollFlags;
 use rustix::net::{self, AddressFamily, SocketType};
 use strace::{Faults, Faulty};
 use streams::{join, receive, send, start_streams};
@@ -44,12 +45,8 @@ fn narrow(server: SocketAddr) -> TcpStream {
 
 /// Whether the client can send no more for now, and has something to read.
 fn is_stuck(client: &TcpStream) -> bool {
-    let mut room = [PollFd::new(client, PollFlags::OUT)];
-    let patience = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     // There is room for a moment whenever the server takes something, so it has to be missing for a while.
-    poll(&mut room, Some(&Timespec::default())).unwrap() == 0
-        && poll(&mut room, Some(&patience)).unwrap() == 0
-        && is_readable(client, DEADLINE)
+    !is_ready(client, PollFlags::OUT, Duration::from_millis(50)) && is_readable(client, DEADLINE)
 }
 
 /// Whether the call moved some bytes, and fewer than it was asked to: `sendto(8, "..."..., 65536, MSG_NOSIGNAL, ...) = 42`.

@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, assert_echoes, is_readable};
+use common::{DEADLINE, assert_echoes, is_readable, read_some};
 use strace::Faulty;
 use streams::{assert_pattern, pattern};
 
@@ -34,7 +34,7 @@ fn assert_nudged_echoes(stream: &mut TcpStream, seed: u64, messages: usize) {
         stream.write_all(&pattern(seed, sent as u64, SIZE)).unwrap();
         sent += SIZE;
         while received < sent && is_readable(&*stream, PATIENCE) {
-            let count = stream.read(&mut bytes).unwrap();
+            let count = read_some(stream, &mut bytes).unwrap();
             assert!(count > 0, "the server closed after {received} bytes of {sent}");
             assert_pattern(seed, received as u64, &bytes[..count]);
             received += count;

@@ -10,13 +10,12 @@ mod streams;
 mod wire;
 
 use std::fs;
-use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect};
+use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect, expect_end};
 use rustix::process::Signal;
 use streams::{receive, send};
 use wire::{Namespace, Rates, Wire};
@@ -91,7 +90,7 @@ fn a_drain_brings_back_all_that_was_acknowledged() {
     server.signal(Signal::TERM);
     for (seed, client) in clients.iter_mut().enumerate() {
         receive(client, seed as u64, 0..LENGTH);
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        expect_end(client);
     }
     drop(clients);
     assert_eq!(server.wait().code(), Some(0));

@@ -90,6 +90,15 @@ fn a_closed_stderr_is_no_reason_to_stop() {
 }
 
 #[test]
+fn any_of_the_three_may_be_closed() {
+    for redirections in ["<&-", ">&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-"] {
+        let server = Silent::start(redirections);
+        assert_serves(&server);
+        assert_eq!(server.stop(), Some(0), "{redirections}");
+    }
+}
+
+#[test]
 fn with_all_three_closed_no_log_line_lands_in_a_socket() {
     let server = Silent::start("<&- >&- 2>&-");
     let idle = [server.connect(), server.connect(), server.connect()];

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// Far more than anything here takes; a test that waits for so long has failed.
@@ -156,9 +157,7 @@ pub(crate) fn lines_of(source: impl Read + Send + 'static) -> Receiver<String> {
 pub(crate) fn wait_for(child: &mut Child, deadline: Duration) -> ExitStatus {
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-    let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-    let timeout = Timespec::try_from(deadline).unwrap();
-    assert_eq!(poll(&mut ended, Some(&timeout)).unwrap(), 1, "the process did not end");
+    assert!(is_readable(&pidfd, deadline), "the process did not end");
     child.wait().unwrap()
 }
 
@@ -187,10 +186,32 @@ pub(crate) fn assert_echoes(stream: &mut (impl Read + Write), message: &[u8]) {
     assert_eq!(answer, message);
 }
 
+/// Reads once. The kernel does not go on with an interrupted read that has a timeout.
+pub(crate) fn read_some(stream: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Wants the end of the stream and nothing before.
+#[track_caller]
+pub(crate) fn expect_end(stream: &mut impl Read) {
+    assert_eq!(read_some(stream, &mut [0]).unwrap(), 0, "bytes come where the end should be");
+}
+
 /// Whether there is something to read now or within `patience`.
 pub(crate) fn is_readable(source: impl AsFd, patience: Duration) -> bool {
-    let mut wanted = [PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN)];
-    poll(&mut wanted, Some(&Timespec::try_from(patience).unwrap())).unwrap() == 1
+    is_ready(source, PollFlags::IN, patience)
+}
+
+/// Whether poll(2) tells of this now or within `patience`.
+pub(crate) fn is_ready(source: impl AsFd, what: PollFlags, patience: Duration) -> bool {
+    let mut wanted = [PollFd::from_borrowed_fd(source.as_fd(), what)];
+    let patience = Timespec::try_from(patience).unwrap();
+    retry_on_intr(|| poll(&mut wanted, Some(&patience))).unwrap() == 1
 }
 
 /// `unix:` and the path.

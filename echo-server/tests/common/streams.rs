@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use crate::common::connect;
+use crate::common::{connect, expect_end, read_some};
 
 /// `length` bytes of the stream `seed`, from `position` on. No two places of a stream look alike.
 pub(crate) fn pattern(seed: u64, position: u64, length: usize) -> Vec<u8> {
@@ -49,7 +49,7 @@ pub(crate) fn assert_streams(stream: TcpStream, seed: u64, length: u64) {
     });
     let mut receiving = stream;
     receive(&mut receiving, seed, 0..length);
-    assert_eq!(receiving.read(&mut [0]).unwrap(), 0, "more comes back than was sent");
+    expect_end(&mut receiving);
     sender.join().unwrap();
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn receive(stream: &mut impl Read, seed: u64, part: std::ops::Range<u
     let (mut position, mut bytes) = (part.start, vec![0; CHUNK]);
     while position < part.end {
         let wanted = CHUNK.min((part.end - position) as usize);
-        let count = stream.read(&mut bytes[..wanted]).unwrap();
+        let count = read_some(stream, &mut bytes[..wanted]).unwrap();
         assert!(count > 0, "the stream ended at byte {position} of {part:?}");
         assert_pattern(seed, position, &bytes[..count]);
         position += count as u64;
