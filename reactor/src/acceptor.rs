@@ -160,7 +160,7 @@ impl Reserve {
 pub(crate) enum Turned {
     Away,
     /// It has a descriptor, as the next ones may have.
-    In(OwnedFd, SocketAddress),
+    In(Fd, SocketAddress),
     /// Nobody waits, or giving up the reserve did not help.
     Nobody,
 }
@@ -182,7 +182,7 @@ mod tests {
         let server = loop {
             match reserve.turn_away(&mut acceptor) {
                 Turned::Nobody => std::thread::yield_now(),
-                Turned::In(fd, _) => break TcpStream::from(fd),
+                Turned::In(fd, _) => break TcpStream::from(std::os::fd::OwnedFd::from(fd)),
                 Turned::Away => panic!("there were descriptors for it"),
             }
         };
