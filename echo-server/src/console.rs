@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 /// Says lines on stderr and never waits for it: a closed one, a pipe that nobody reads and a full disk lose lines, and
 /// nothing else. Clones say them in the same place.
@@ -90,18 +91,15 @@ impl Console {
     }
 }
 
-/// Says the one line with which a program ends, and waits for a moment until it is written.
-///
-/// It also says it when the system has no thread left for a console, if stderr takes it at once.
+/// Says the one line with which a program ends. It takes no thread, which the system may not have, and waits for a moment
+/// only: stderr may be stuck for good.
 pub fn say_last(line: impl Display) {
-    if let Ok(console) = Console::start() {
-        console.say(line);
-        return console.flush();
-    }
     let stderr = io::stderr();
     let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
-    if poll(&mut room, Some(&Timespec::default())) == Ok(1) {
-        let _ = writeln!(stderr.lock(), "{line}");
+    let patience = Timespec::try_from(PATIENCE).ok();
+    if retry_on_intr(|| poll(&mut room, patience.as_ref())) == Ok(1) {
+        // A pipe that has room takes a line at once.
+        let _ = stderr.lock().write_all(format!("{line}\n").as_bytes());
     }
 }
 

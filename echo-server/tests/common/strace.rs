@@ -7,10 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::{PROGRAM, Server, has_tool};
+use crate::common::{DEADLINE, PROGRAM, Server, has_tool};
 
 /// A server that runs under strace. Strace is its child, not its parent, so that signals and the exit code are its own.
 pub(crate) struct Faulty {
@@ -59,6 +61,15 @@ impl Faulty {
     /// How many of these calls were made so far, the injected ones included.
     pub(crate) fn made(&self, call: &str) -> usize {
         lines_of(&self.directory).iter().filter(|line| is_of(line, call)).count()
+    }
+
+    /// Waits until one of these calls has answered this error by itself.
+    pub(crate) fn wait_for_error(&self, call: &str, error: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !lines_of(&self.directory).iter().any(|line| is_of(line, call) && line.contains(error)) {
+            assert!(Instant::now() < end, "no {call} has answered {error}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Drains by SIGTERM, which must end the process with 0, with each of these calls having been made to fail.
