@@ -112,7 +112,9 @@ fn a_name_is_looked_up_on_a_thread_of_its_own() {
 
 #[test]
 fn the_system_knows_localhost() {
-    let server = TestLoop::serve(|| Echo);
+    let server = TestLoop::start(Limits::default(), |event_loop| {
+        event_loop.listen("127.0.0.1:0", &ListenOptions::default(), |_| Echo).expect("port 0 is free");
+    });
     let (log, events) = Events::new();
     // It may be [::1] as well, at which nobody listens.
     connect(&server, format!("localhost:{}", port_of(&server)), any(), &log).expect("it can be tried");
