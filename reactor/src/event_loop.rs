@@ -1,6 +1,6 @@
 //! The loop itself: one turn after another of wait, dispatch, pending, mail, timers, flush and reap.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ pub struct EventLoop<S: 'static = ()> {
     pub(crate) scratch: Scratch,
     pub(crate) drain: Option<Drain>,
     /// By the factory of the listener: where this loop accepts for others too.
-    pub(crate) placements: HashMap<usize, Placement<S>>,
+    pub(crate) placements: BTreeMap<usize, Placement<S>>,
     /// One for each listener on which another loop accepts for this one.
     pub(crate) vacancy_bells: Vec<VacancyBell<S>>,
     pub(crate) mailbox: Mailbox<Mail<S>>,
@@ -121,7 +121,7 @@ impl<S: 'static> EventLoop<S> {
             scratch,
             mailbox,
             drain: None,
-            placements: HashMap::new(),
+            placements: BTreeMap::new(),
             vacancy_bells: Vec::new(),
             listeners: Vec::new(),
             working: Vec::new(),

@@ -185,6 +185,8 @@ mod server;
 mod server_builder;
 mod service;
 mod shared_bytes;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod source;
 mod sync;
 mod sys;

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::SocketAddress;
@@ -13,6 +12,7 @@ use crate::handle::LoopHandle;
 use crate::mailbox::PostError;
 use crate::metrics::Metrics;
 use crate::shared_bytes::SharedBytes;
+use crate::sys::thread::{Monitor, Thread};
 
 /// A running server: loops on threads of their own. Dropping it stops them.
 ///
@@ -46,12 +46,12 @@ use crate::shared_bytes::SharedBytes;
 /// ```
 pub struct Server<S: 'static = ()> {
     handle: ServerHandle<S>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
     local: Vec<SocketAddress>,
 }
 
 impl<S: 'static> Server<S> {
-    pub(crate) fn new(handle: ServerHandle<S>, threads: Vec<JoinHandle<()>>, local: Vec<SocketAddress>) -> Self {
+    pub(crate) fn new(handle: ServerHandle<S>, threads: Vec<Thread>, local: Vec<SocketAddress>) -> Self {
         Self { handle, threads, local }
     }
 
@@ -160,8 +160,7 @@ impl<S: 'static> Clone for ServerHandle<S> {
 
 /// How the loops ended, for whoever waits.
 pub(crate) struct Outcome {
-    ended: Mutex<Ended>,
-    all_ended: Condvar,
+    ended: Monitor<Ended>,
     count: usize,
 }
 
@@ -174,7 +173,7 @@ struct Ended {
 
 impl Outcome {
     pub(crate) fn new(count: usize) -> Self {
-        Self { ended: Mutex::default(), all_ended: Condvar::new(), count }
+        Self { ended: Monitor::default(), count }
     }
 
     /// Runs a loop and keeps how it ended. If it failed, the other loops are stopped: a server with a loop missing
@@ -182,33 +181,28 @@ impl Outcome {
     pub(crate) fn record<S>(&self, loops: &[LoopHandle<S>], run: impl FnOnce() -> io::Result<DrainReport>) {
         let result = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(io::Error::other("a loop panicked, which is a bug of the library")));
-        let mut ended = self.lock();
-        ended.loops += 1;
-        match result {
-            Ok(report) => ended.report += report,
-            Err(error) => {
-                log::error!("a loop failed, the server stops: {error}");
-                ended.failure.get_or_insert_with(|| (error.kind(), error.to_string()));
-                for handle in loops {
-                    // A loop that has ended needs no telling.
-                    let _ = handle.stop();
-                }
+        if let Err(error) = &result {
+            log::error!("a loop failed, the server stops: {error}");
+            for handle in loops {
+                // A loop that has ended needs no telling.
+                let _ = handle.stop();
             }
         }
-        drop(ended);
-        self.all_ended.notify_all();
+        self.ended.change(|ended| {
+            ended.loops += 1;
+            match result {
+                Ok(report) => ended.report += report,
+                Err(error) => drop(ended.failure.get_or_insert_with(|| (error.kind(), error.to_string()))),
+            }
+        });
     }
 
     fn wait(&self) -> io::Result<DrainReport> {
-        let waiting = |ended: &mut Ended| ended.loops < self.count;
-        let ended = self.all_ended.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let waiting = |ended: &Ended| ended.loops < self.count;
+        let ended = self.ended.wait_while(waiting);
         match &ended.failure {
             None => Ok(ended.report),
             Some((kind, message)) => Err(io::Error::new(*kind, message.clone())),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ended> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

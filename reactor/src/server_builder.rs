@@ -1,9 +1,7 @@
 //! What a server is made of, and how its loops come up together or not at all.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::address::SocketAddress;
@@ -22,6 +20,7 @@ use crate::resolver::{Resolver, ResolverOptions};
 use crate::server::{Outcome, Server, ServerHandle};
 use crate::sys::affinity::{self, Processors};
 use crate::sys::signal::{self, Blocked};
+use crate::sys::thread::{self, Sender, Thread};
 use crate::token::MAX_LOOPS;
 use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
@@ -257,7 +256,7 @@ impl<S: 'static> ServerBuilder<S> {
     /// A thread or a loop could not be made. Nothing is left running.
     pub fn start(mut self) -> io::Result<Server<S>> {
         let count = match self.threads {
-            0 => thread::available_parallelism()?.get(),
+            0 => thread::available_parallelism()?,
             count => count,
         };
         if count > MAX_LOOPS {
@@ -411,7 +410,7 @@ struct Pools {
 struct Starting<S: 'static> {
     handle: LoopHandle<S>,
     go: Sender<Arc<[LoopHandle<S>]>>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl<S: 'static> Starting<S> {
@@ -422,21 +421,21 @@ impl<S: 'static> Starting<S> {
         (sockets, pools): (Vec<Listener>, &Pools),
         outcome: &Arc<Outcome>,
     ) -> io::Result<Self> {
-        let (made, is_made) = mpsc::channel();
-        let (go, may_go): (_, Receiver<Arc<[LoopHandle<S>]>>) = mpsc::channel();
+        let (made, is_made) = thread::channel();
+        let (go, may_go) = thread::channel::<Arc<[LoopHandle<S>]>>();
         let (plan, outcome) = (Arc::clone(plan), Arc::clone(outcome));
         let parts = (sockets, pools.clone());
-        let thread = thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
+        let thread = thread::spawn(format!("reactor-{index}"), move || {
             let event_loop = match plan.make_loop(index, count, parts) {
                 Ok(event_loop) => event_loop,
-                Err(error) => return drop(made.send(Err(error))),
+                Err(error) => return made.send(Err(error)),
             };
-            let _ = made.send(Ok(event_loop.handle()));
-            let Ok(loops) = may_go.recv() else { return };
+            made.send(Ok(event_loop.handle()));
+            let Some(loops) = may_go.recv() else { return };
             outcome.record(&loops, || plan.run_loop(event_loop, index, &loops));
         })?;
         let gone = || io::Error::other("the state of a loop could not be made: its closure panicked");
-        match is_made.recv().unwrap_or_else(|_| Err(gone())) {
+        match is_made.recv().unwrap_or_else(|| Err(gone())) {
             Ok(handle) => Ok(Self { handle, go, thread }),
             Err(error) => {
                 // When it is gone, so are its sockets. That it panicked has been told.
@@ -453,9 +452,9 @@ impl<S: 'static> Starting<S> {
         let _ = self.thread.join();
     }
 
-    fn go(self, loops: &Arc<[LoopHandle<S>]>) -> JoinHandle<()> {
+    fn go(self, loops: &Arc<[LoopHandle<S>]>) -> Thread {
         // The thread waits for this; if it has died, its join will tell.
-        let _ = self.go.send(Arc::clone(loops));
+        self.go.send(Arc::clone(loops));
         self.thread
     }
 }

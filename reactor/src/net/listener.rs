@@ -200,6 +200,11 @@ fn bind_replacing_stale(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<Op
         socket::bind(fd, address)?;
         return Ok(None);
     };
+    if fd.is_simulated() {
+        // There are no files, so nothing is stale and nothing is to remove.
+        socket::bind(fd, address)?;
+        return Ok(None);
+    }
     match socket::bind(fd, address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path, address)?;

@@ -7,6 +7,11 @@ use super::check;
 
 /// Binds the calling thread to the processor at `index` among those that it may run on now, counted round.
 pub(crate) fn pin_to_nth(index: usize) -> io::Result<usize> {
+    // Threads of a simulation take turns on any.
+    #[cfg(feature = "sim")]
+    if crate::sim::world::is_current() {
+        return Ok(index);
+    }
     let allowed = allowed()?;
     let processor = allowed[index % allowed.len()];
     let mut set = empty_set();

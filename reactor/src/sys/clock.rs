@@ -6,6 +6,10 @@ use std::time::Instant;
 /// last for centuries.
 #[inline]
 pub(crate) fn monotonic_ns() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(now) = crate::sim::world::now_ns() {
+        return now;
+    }
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec to `time`; CLOCK_MONOTONIC always exists, so the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
@@ -14,5 +18,9 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 /// The same moment as the standard library tells it.
 pub(crate) fn now() -> Instant {
+    #[cfg(feature = "sim")]
+    if let Some(now) = crate::sim::world::instant() {
+        return now;
+    }
     Instant::now()
 }

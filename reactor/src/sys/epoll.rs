@@ -44,6 +44,7 @@ const MAX_EVENTS: usize = 65_536;
 
 /// Makes an epoll instance; see epoll_create1(2).
 pub(crate) fn create() -> io::Result<Fd> {
+    simulated_creation!(crate::sim::calls::epoll());
     #[cfg(feature = "chaos")]
     chaos::begin()?;
     // SAFETY: the call takes a flag word and touches no memory of ours.
@@ -52,6 +53,7 @@ pub(crate) fn create() -> io::Result<Fd> {
 
 /// Watches `fd` for `events`, and says `word` when they come; see epoll_ctl(2).
 pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
+    simulated!(epoll, crate::sim::calls::add(epoll.as_raw_fd(), fd.as_raw_fd(), events, word));
     #[cfg(feature = "chaos")]
     chaos::before_watching(epoll, fd, events, word)?;
     control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)
@@ -59,6 +61,7 @@ pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io
 
 /// Stops watching `fd`.
 pub(crate) fn delete(epoll: FdRef<'_>, fd: FdRef<'_>) -> io::Result<()> {
+    simulated!(epoll, crate::sim::calls::delete(epoll.as_raw_fd(), fd.as_raw_fd()));
     control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0)
 }
 
@@ -74,6 +77,10 @@ fn control(epoll: FdRef<'_>, operation: c_int, fd: FdRef<'_>, events: u32, word:
 /// Unlike the other calls this one answers `Interrupted` to its caller, who has a deadline to look at.
 #[inline]
 pub(crate) fn wait(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout_ms: c_int) -> io::Result<usize> {
+    simulated!(epoll, {
+        let timeout = u64::try_from(timeout_ms).ok().map(|ms| ms * 1_000_000);
+        wait_simulated(epoll, buffer, timeout)
+    });
     #[cfg(feature = "chaos")]
     chaos::before_wait()?;
     let room = buffer.room();
@@ -89,6 +96,12 @@ pub(crate) fn wait(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout_ms: c_int
 ///
 /// Answers `Unsupported` where the kernel does not have it.
 pub(crate) fn wait_precise(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout: Duration) -> io::Result<usize> {
+    simulated!(epoll, {
+        if !crate::sim::calls::is_precise() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        wait_simulated(epoll, buffer, Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)))
+    });
     if cfg!(miri) {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -119,6 +132,17 @@ pub(crate) fn wait_precise(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout: 
     #[cfg(feature = "chaos")]
     chaos::after_wait(&mut buffer.events[..count]);
     Ok(count)
+}
+
+/// Waits in the simulated kernel, with a timeout in nanoseconds.
+#[cfg(feature = "sim")]
+#[cold]
+fn wait_simulated(epoll: FdRef<'_>, buffer: &mut EventBuffer, timeout_ns: Option<u64>) -> io::Result<usize> {
+    let told = crate::sim::world::wait(epoll.as_raw_fd(), buffer.capacity(), timeout_ns)?;
+    for (place, &(events, word)) in buffer.events.iter_mut().zip(&told) {
+        *place = libc::epoll_event { events, u64: word };
+    }
+    Ok(told.len())
 }
 
 #[cfg(test)]

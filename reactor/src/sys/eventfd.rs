@@ -7,12 +7,14 @@ use super::{check_count, check_fd, retry};
 
 /// Makes an eventfd whose counter is zero.
 pub(crate) fn create() -> io::Result<Fd> {
+    simulated_creation!(crate::sim::calls::eventfd());
     // SAFETY: the call takes two integers and touches no memory of ours.
     check_fd(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })
 }
 
 /// Adds one to the counter, so that an edge comes. A full counter is ready already, which is all that is asked.
 pub(crate) fn signal(fd: FdRef<'_>) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::signal_event(fd.as_raw_fd()));
     let one = 1_u64.to_ne_bytes();
     // SAFETY: the kernel reads `one.len()` bytes from `one`, which are there.
     let result = retry(|| check_count(unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) }));

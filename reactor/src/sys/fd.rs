@@ -31,6 +31,7 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
+        simulated!(self.as_fd(), crate::sim::calls::close(self.0));
         // SAFETY: the descriptor is ours, and nobody uses it after this. An error is of no use: it is closed even then.
         unsafe { libc::close(self.0) };
     }
@@ -43,7 +44,11 @@ impl From<OwnedFd> for Fd {
 }
 
 impl From<Fd> for OwnedFd {
+    /// # Panics
+    /// The descriptor is a simulated one, which is none outside of the simulation.
     fn from(fd: Fd) -> Self {
+        #[cfg(feature = "sim")]
+        assert!(!crate::sim::calls::is_simulated(fd.0), "a simulated descriptor cannot leave the simulation");
         let raw = std::mem::ManuallyDrop::new(fd).0;
         // SAFETY: the descriptor was ours and is given up, not dropped.
         unsafe { Self::from_raw_fd(raw) }
@@ -55,6 +60,12 @@ impl FdRef<'_> {
     #[inline]
     pub(super) fn as_raw_fd(self) -> RawFd {
         self.raw
+    }
+
+    /// Whether the descriptor is of the simulated kernel.
+    pub(crate) fn is_simulated(self) -> bool {
+        simulated!(self, true);
+        false
     }
 }
 

@@ -1,9 +1,31 @@
 //! Safe wrappers of the system calls the library makes; all `unsafe` code of the workspace is here.
 //!
-//! The modules above call no libc function, so this is also the seam at which a simulated kernel can stand in.
+//! The modules above call no libc function, so this is also the seam at which a simulated kernel stands in: with feature
+//! `sim`, a call of a simulated descriptor, or one that makes a descriptor on a thread of a simulation, is served by
+//! `crate::sim`. Without the feature these tests are compiled away.
 //! Every descriptor made here is nonblocking and close-on-exec from birth, and `EINTR` is retried (but by
 //! [`epoll::wait`], whose caller has a deadline to look at first).
 #![allow(unsafe_code)]
+
+/// With feature `sim`: a call of a simulated descriptor ends here.
+macro_rules! simulated {
+    ($fd:expr, $call:expr) => {
+        #[cfg(feature = "sim")]
+        if crate::sim::calls::is_simulated($fd.as_raw_fd()) {
+            return $call;
+        }
+    };
+}
+
+/// With feature `sim`: a call that makes a descriptor ends here on a thread of a simulation.
+macro_rules! simulated_creation {
+    ($call:expr) => {
+        #[cfg(feature = "sim")]
+        if let Some(made) = $call {
+            return made.map(Fd::made);
+        }
+    };
+}
 
 pub(crate) mod affinity;
 #[cfg(feature = "chaos")]
@@ -18,6 +40,7 @@ pub(crate) mod signal;
 mod sockaddr;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod thread;
 
 use std::io;
 

@@ -6,6 +6,8 @@ use libc::{c_int, socklen_t};
 
 use super::check;
 use super::fd::FdRef;
+#[cfg(feature = "sim")]
+use crate::sim::calls::SocketOption;
 
 /// `SO_REUSEADDR`: binding succeeds while old connections of the port are in TIME-WAIT.
 pub(crate) fn set_reuse_address(fd: FdRef<'_>) -> io::Result<()> {
@@ -14,6 +16,7 @@ pub(crate) fn set_reuse_address(fd: FdRef<'_>) -> io::Result<()> {
 
 /// `SO_REUSEPORT`: several sockets bind one port and the kernel spreads connections over them.
 pub(crate) fn set_reuse_port(fd: FdRef<'_>) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::ReusePort));
     set_int(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)
 }
 
@@ -34,27 +37,35 @@ pub(crate) fn set_keepalive(fd: FdRef<'_>, on: bool) -> io::Result<()> {
 
 /// `SO_RCVBUF`: bytes of receive buffer (the kernel doubles it, and stops tuning it).
 pub(crate) fn set_receive_buffer(fd: FdRef<'_>, bytes: u32) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::ReceiveBuffer(bytes)));
     set_int(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, c_int::try_from(bytes).unwrap_or(c_int::MAX))
 }
 
 /// `SO_SNDBUF`: bytes of send buffer (the kernel doubles it, and stops tuning it).
 pub(crate) fn set_send_buffer(fd: FdRef<'_>, bytes: u32) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::SendBuffer(bytes)));
     set_int(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::try_from(bytes).unwrap_or(c_int::MAX))
 }
 
 /// `SO_LINGER` of zero seconds: closing sends a reset and drops what waits.
 pub(crate) fn set_reset_on_close(fd: FdRef<'_>) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::ResetOnClose));
     set(fd, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
 }
 
 /// `SO_ERROR`: takes the error that waits on the socket, such as the outcome of a connect.
 pub(crate) fn take_error(fd: FdRef<'_>) -> io::Result<Option<io::Error>> {
+    simulated!(fd, {
+        let code = crate::sim::calls::take_error(fd.as_raw_fd())?;
+        Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
+    });
     let code = int(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
     Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
 }
 
 /// `SO_ACCEPTCONN`: whether the socket listens.
 pub(crate) fn is_listening(fd: FdRef<'_>) -> io::Result<bool> {
+    simulated!(fd, crate::sim::calls::is_listening(fd.as_raw_fd()));
     Ok(int(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
 }
 
@@ -71,6 +82,7 @@ pub(crate) fn set_nonblocking(fd: FdRef<'_>) -> io::Result<()> {
 
 /// Bytes received that were not read; see tcp(7).
 pub(crate) fn unread(fd: FdRef<'_>) -> io::Result<usize> {
+    simulated!(fd, crate::sim::calls::unread(fd.as_raw_fd()));
     let mut bytes: c_int = 0;
     // SAFETY: FIONREAD, which is SIOCINQ on a socket, writes one C int, and `bytes` is one.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
@@ -79,6 +91,7 @@ pub(crate) fn unread(fd: FdRef<'_>) -> io::Result<usize> {
 
 /// Bytes sent that the peer's kernel has not acknowledged (or, on a Unix socket, that the peer has not read); see tcp(7).
 pub(crate) fn unacknowledged(fd: FdRef<'_>) -> io::Result<usize> {
+    simulated!(fd, crate::sim::calls::unacknowledged(fd.as_raw_fd()));
     let mut bytes: c_int = 0;
     // SAFETY: TIOCOUTQ, which is SIOCOUTQ on a socket, writes one C int, and `bytes` is one.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
@@ -90,6 +103,7 @@ fn set_int(fd: FdRef<'_>, level: c_int, name: c_int, value: c_int) -> io::Result
 }
 
 fn set<T: Copy>(fd: FdRef<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::Other));
     let length = socklen_t::try_from(size_of::<T>()).expect("an option value is a few bytes");
     let bytes = std::ptr::from_ref(value).cast();
     // SAFETY: the kernel reads `length` bytes at `bytes`, and `value` has that many.

@@ -27,10 +27,23 @@ impl SignalSet {
         }
         Ok(Self(set))
     }
+
+    /// The set as a word, a bit for each of the first 63 signals.
+    #[cfg(feature = "sim")]
+    fn bits(&self) -> u64 {
+        // SAFETY: the set is live, and the number is that of a signal.
+        let has = |signal: &c_int| unsafe { libc::sigismember(&raw const self.0, *signal) } == 1;
+        (1..64).filter(has).fold(0, |bits, signal| bits | 1 << signal)
+    }
 }
 
 /// Blocks the signals for the calling thread and those it will start, and answers the mask that held before.
 pub(crate) fn block(signals: &SignalSet) -> io::Result<SignalSet> {
+    // The signals of a simulation are not the process's.
+    #[cfg(feature = "sim")]
+    if crate::sim::world::is_current() {
+        return Ok(*signals);
+    }
     let mut before = *signals;
     // SAFETY: both sets are live for the call; the first is only read, the second only written.
     let code = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals.0, &raw mut before.0) };
@@ -70,6 +83,10 @@ impl Drop for Blocked {
 
 /// Puts back the mask that [`block`] answered.
 fn restore(mask: &SignalSet) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if crate::sim::world::is_current() {
+        return Ok(());
+    }
     // SAFETY: the new mask is live for the call, and the old one is not asked for.
     let code = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, ptr::null_mut()) };
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
@@ -77,12 +94,14 @@ fn restore(mask: &SignalSet) -> io::Result<()> {
 
 /// A descriptor that tells of these signals while they are blocked.
 pub(crate) fn create(signals: &SignalSet) -> io::Result<Fd> {
+    simulated_creation!(crate::sim::calls::signalfd(signals.bits()));
     // SAFETY: the set is live for the call, and -1 asks for a new descriptor.
     check_fd(unsafe { libc::signalfd(-1, &raw const signals.0, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) })
 }
 
 /// The number of the next signal that came; `WouldBlock` when there is none.
 pub(crate) fn read(fd: FdRef<'_>) -> io::Result<c_int> {
+    simulated!(fd, crate::sim::calls::read_signal(fd.as_raw_fd()));
     // SAFETY: `signalfd_siginfo` is made of integers, for which all bits zero is a value.
     let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
     let size = size_of_val(&info);

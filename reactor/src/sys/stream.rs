@@ -21,6 +21,7 @@ pub(crate) fn send(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// [`recv`], which a signal may interrupt.
 #[inline]
 pub(crate) fn recv_once(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
+    simulated!(fd, Moved::from_result(crate::sim::calls::recv(fd.as_raw_fd(), into)));
     #[cfg(feature = "chaos")]
     let into = match chaos::before_moving(Direction::Recv, fd, into.len()) {
         Ok(length) => &mut into[..length],
@@ -32,12 +33,21 @@ pub(crate) fn recv_once(fd: FdRef<'_>, into: &mut [u8]) -> Moved {
 /// [`send`], which a signal may interrupt.
 #[inline]
 pub(crate) fn send_once(fd: FdRef<'_>, bytes: &[u8]) -> Moved {
+    simulated!(fd, Moved::from_result(crate::sim::calls::send(fd.as_raw_fd(), bytes)));
     #[cfg(feature = "chaos")]
     let bytes = match chaos::before_moving(Direction::Send, fd, bytes.len()) {
         Ok(length) => &bytes[..length],
         Err(errno) => return Moved::failed(errno),
     };
     bare::send(fd, bytes)
+}
+
+/// Sends a byte of urgent data; see `MSG_OOB` in send(2).
+#[cfg(all(test, feature = "sim"))]
+pub(crate) fn send_urgent(fd: FdRef<'_>, byte: u8) -> io::Result<usize> {
+    simulated!(fd, crate::sim::calls::send_urgent(fd.as_raw_fd(), byte));
+    // SAFETY: one byte is read at `byte`, which lives until the call returns.
+    check_count(unsafe { libc::send(fd.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) })
 }
 
 /// How many bytes a call has moved, or the negated `errno`, in one word: whether all went well is one comparison.
@@ -56,6 +66,15 @@ impl Moved {
     #[cfg(feature = "chaos")]
     fn failed(errno: libc::c_int) -> Self {
         Self(-(errno as isize))
+    }
+
+    /// From the simulated kernel's answer.
+    #[cfg(feature = "sim")]
+    fn from_result(result: io::Result<usize>) -> Self {
+        match result {
+            Ok(count) => Self(count.cast_signed()),
+            Err(error) => Self(-(error.raw_os_error().unwrap_or(libc::EIO) as isize)),
+        }
     }
 
     /// How many bytes were moved, if any.
@@ -152,6 +171,10 @@ mod bare {
 /// Slices beyond [`MAX_SLICES`] wait for the next call. `more` tells that something is to follow at once, so that a short
 /// segment waits for it (`MSG_MORE`).
 pub(crate) fn send_vectored(fd: FdRef<'_>, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    simulated!(fd, {
+        let bytes: Vec<u8> = slices.iter().take(MAX_SLICES).flat_map(|slice| slice.iter().copied()).collect();
+        retry(|| crate::sim::calls::send(fd.as_raw_fd(), &bytes))
+    });
     #[cfg(feature = "chaos")]
     if let Some(moved) = chaotically(fd, slices) {
         return moved;

@@ -1,0 +1,195 @@
+//! The system calls as `sys` makes them of a simulated descriptor; each is described there.
+
+use std::io;
+
+use crate::address::SocketAddress;
+use crate::sim::kernel::{FIRST_DESCRIPTOR, Kernel, Object, Traced};
+use crate::sim::socket::{Role, Socket};
+use crate::sim::stream::Stream;
+use crate::sim::words::error;
+use crate::sim::world;
+
+/// Whether the number is that of a simulated descriptor.
+#[inline]
+pub(crate) fn is_simulated(fd: i32) -> bool {
+    fd >= FIRST_DESCRIPTOR
+}
+
+/// Makes a call and keeps it in the trace.
+fn traced<T: Traced>(what: &'static str, fd: i32, make: impl FnOnce(&mut Kernel) -> io::Result<T>) -> io::Result<T> {
+    let result = world::call(|kernel| {
+        let result = make(kernel);
+        kernel.progress += u64::from(result.is_ok());
+        kernel.note(what, (fd - FIRST_DESCRIPTOR).into(), result)
+    });
+    result.expect("a simulated descriptor is used by threads of its simulation only: start them with Sim::spawn")
+}
+
+/// A call that makes a descriptor, where there is no simulated one yet that says whose it is: `None` outside of a simulation.
+fn creating(what: &'static str, make: impl FnOnce(&mut Kernel) -> io::Result<i32>) -> Option<io::Result<i32>> {
+    world::is_current().then(|| traced(what, FIRST_DESCRIPTOR, make))
+}
+
+/// A signal may interrupt the call.
+fn interrupted(kernel: &mut Kernel) -> io::Result<()> {
+    if kernel.fails(|faults| faults.interrupt) { Err(error(libc::EINTR)) } else { Ok(()) }
+}
+
+pub(crate) fn close(fd: i32) {
+    // What outlives its simulation is closed already.
+    world::call(|kernel| {
+        kernel.close(fd);
+        kernel.note("close", (fd - FIRST_DESCRIPTOR).into(), ());
+    });
+}
+
+pub(crate) fn epoll() -> Option<io::Result<i32>> {
+    creating("epoll_create", Kernel::create_epoll)
+}
+
+pub(crate) fn eventfd() -> Option<io::Result<i32>> {
+    creating("eventfd", |kernel| kernel.open(Object::Event(0)))
+}
+
+pub(crate) fn signalfd(set: u64) -> Option<io::Result<i32>> {
+    creating("signalfd", |kernel| kernel.open(Object::Signals(set)))
+}
+
+pub(crate) fn socket(address: &SocketAddress) -> Option<io::Result<i32>> {
+    creating("socket", |kernel| kernel.create_socket(address))
+}
+
+pub(crate) fn add(epoll: i32, fd: i32, events: u32, word: u64) -> io::Result<()> {
+    traced("epoll_ctl ADD", fd, |kernel| kernel.watch(epoll, fd, events, word))
+}
+
+pub(crate) fn delete(epoll: i32, fd: i32) -> io::Result<()> {
+    traced("epoll_ctl DEL", fd, |kernel| kernel.unwatch(epoll, fd))
+}
+
+/// Whether timeouts in nanoseconds are known.
+pub(crate) fn is_precise() -> bool {
+    world::call(|kernel| kernel.precise).unwrap_or(false)
+}
+
+pub(crate) fn signal_event(fd: i32) -> io::Result<()> {
+    let result = traced("write", fd, |kernel| kernel.signal_event(fd));
+    world::unpark();
+    result
+}
+
+pub(crate) fn read_signal(fd: i32) -> io::Result<i32> {
+    traced("read", fd, |kernel| kernel.read_signal(fd))
+}
+
+pub(crate) fn bind(fd: i32, address: &SocketAddress) -> io::Result<()> {
+    traced("bind", fd, |kernel| kernel.bind(fd, address))
+}
+
+pub(crate) fn listen(fd: i32, backlog: u32) -> io::Result<()> {
+    traced("listen", fd, |kernel| kernel.listen(fd, backlog))
+}
+
+pub(crate) fn accept(fd: i32) -> io::Result<(i32, SocketAddress)> {
+    traced("accept", fd, |kernel| {
+        interrupted(kernel)?;
+        kernel.accept(fd)
+    })
+}
+
+pub(crate) fn connect(fd: i32, address: &SocketAddress) -> io::Result<bool> {
+    traced("connect", fd, |kernel| kernel.connect(fd, address))
+}
+
+pub(crate) fn shutdown_write(fd: i32) -> io::Result<()> {
+    traced("shutdown", fd, |kernel| {
+        let unix = kernel.socket(fd)?.local.is_unix();
+        match kernel.end_of(fd).and_then(|(stream, side)| kernel.end_writing(stream, side)) {
+            // The real one does not mind.
+            Err(_) if unix => Ok(()),
+            result => result,
+        }
+    })
+}
+
+pub(crate) fn local_address(fd: i32) -> io::Result<SocketAddress> {
+    let address = traced("getsockname", fd, |kernel| Ok((0, kernel.socket(fd)?.local.clone())))?;
+    Ok(address.1)
+}
+
+pub(crate) fn peer_address(fd: i32) -> io::Result<SocketAddress> {
+    let address = traced("getpeername", fd, |kernel| Ok((0, kernel.peer_address(fd)?)))?;
+    Ok(address.1)
+}
+
+pub(crate) fn recv(fd: i32, into: &mut [u8]) -> io::Result<usize> {
+    traced("recv", fd, |kernel| {
+        interrupted(kernel)?;
+        let (stream, side) = kernel.end_of(fd)?;
+        kernel.receive(stream, side, into)
+    })
+}
+
+pub(crate) fn send(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+    traced("send", fd, |kernel| {
+        interrupted(kernel)?;
+        let (stream, side) = kernel.end_of(fd).map_err(|_| error(libc::EPIPE))?;
+        kernel.send(stream, side, bytes)
+    })
+}
+
+/// The options that change something here; the others are taken and have no effect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SocketOption {
+    ReusePort,
+    ReceiveBuffer(u32),
+    SendBuffer(u32),
+    ResetOnClose,
+    Other,
+}
+
+pub(crate) fn set_option(fd: i32, option: SocketOption) -> io::Result<()> {
+    traced("setsockopt", fd, |kernel| {
+        let socket: &mut Socket = kernel.socket(fd)?;
+        match option {
+            SocketOption::ReusePort => socket.reuse_port = true,
+            // The real one doubles what it is asked for.
+            SocketOption::ReceiveBuffer(bytes) => socket.receive_buffer = Some(2 * bytes as usize),
+            SocketOption::SendBuffer(bytes) => socket.send_buffer = Some(2 * bytes as usize),
+            SocketOption::ResetOnClose => socket.reset_on_close = true,
+            SocketOption::Other => {}
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn take_error(fd: i32) -> io::Result<i32> {
+    traced("SO_ERROR", fd, |kernel| kernel.take_error(fd))
+}
+
+pub(crate) fn is_listening(fd: i32) -> io::Result<bool> {
+    traced("SO_ACCEPTCONN", fd, |kernel| Ok(matches!(kernel.socket(fd)?.role, Role::Listening { .. })))
+}
+
+#[cfg(test)]
+pub(crate) fn send_urgent(fd: i32, byte: u8) -> io::Result<usize> {
+    traced("send OOB", fd, |kernel| {
+        let (stream, side) = kernel.end_of(fd)?;
+        kernel.send_urgent(stream, side, byte);
+        Ok(1)
+    })
+}
+
+pub(crate) fn unread(fd: i32) -> io::Result<usize> {
+    traced("SIOCINQ", fd, |kernel| {
+        let (stream, side) = kernel.end_of(fd)?;
+        Ok(kernel.stream(stream).map_or(0, |stream| stream.end(side).arrived.len()))
+    })
+}
+
+pub(crate) fn unacknowledged(fd: i32) -> io::Result<usize> {
+    traced("SIOCOUTQ", fd, |kernel| {
+        let (stream, side) = kernel.end_of(fd)?;
+        Ok(kernel.stream(stream).map_or(0, |stream: &Stream| stream.unacknowledged(side)))
+    })
+}

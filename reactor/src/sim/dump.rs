@@ -1,0 +1,46 @@
+//! How a simulation stands, in words: what a failing test shows.
+
+use std::fmt::Write;
+
+use crate::sim::kernel::{Kernel, Object};
+use crate::sim::socket::{Role, Socket};
+use crate::sim::stream::{End, Side};
+
+impl Kernel {
+    /// All that is open, all that is on its way, and what has happened last.
+    pub(super) fn dump(&self) -> String {
+        let mut text = format!("  time {} ns, {} calls\n", self.now, self.calls);
+        for (number, object) in self.numbered() {
+            // Writing to a string cannot fail.
+            let _ = match object {
+                Object::Socket(Socket { role: Role::Listening { waiting, .. }, local, .. }) => {
+                    writeln!(text, "  descriptor {number} listens on {local}, {} wait", waiting.len())
+                }
+                Object::Socket(Socket { role: Role::End(stream, side), .. }) => {
+                    writeln!(text, "  descriptor {number} is the {side:?} of stream {stream}")
+                }
+                Object::Socket(Socket { role: Role::Fresh, .. }) => {
+                    writeln!(text, "  descriptor {number} is a fresh socket")
+                }
+                Object::Event(count) => writeln!(text, "  descriptor {number} is an eventfd of {count}"),
+                Object::Epoll => writeln!(text, "  descriptor {number} is an epoll instance"),
+                Object::Signals(set) => writeln!(text, "  descriptor {number} is a signalfd of {set:#x}"),
+            };
+        }
+        for (id, stream) in &self.streams {
+            for side in [Side::Client, Side::Server] {
+                let _ = writeln!(text, "  stream {id}, {side:?}: {}", describe(stream.end(side)));
+            }
+        }
+        format!("{text}  what happened last:\n{}", self.trace)
+    }
+}
+
+fn describe(end: &End) -> String {
+    let End { phase, owner, error, read_ended, write_ended, .. } = end;
+    format!(
+        "{phase:?}, of {owner:?}, {} arrived, {} on their way, read_ended {read_ended}, write_ended {write_ended}, error {error:?}",
+        end.arrived.len(),
+        end.outgoing.len()
+    )
+}

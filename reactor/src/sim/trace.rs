@@ -1,0 +1,70 @@
+//! What has happened in a simulation: all of it as one number, the last of it in words.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// The record of a simulation.
+#[derive(Debug)]
+pub(super) struct Trace {
+    hash: u64,
+    last: VecDeque<Entry>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) now: u64,
+    pub(super) thread: usize,
+    /// What was called, or what happened by itself.
+    pub(super) what: &'static str,
+    /// Of what: a descriptor's or a stream's number.
+    pub(super) of: i64,
+    /// How it went: a count, or a negated `errno`.
+    pub(super) result: i64,
+}
+
+impl Trace {
+    pub(super) fn new() -> Self {
+        Self { hash: OFFSET, last: VecDeque::with_capacity(KEPT) }
+    }
+
+    pub(super) fn note(&mut self, entry: Entry) {
+        for word in [entry.now, entry.thread as u64, entry.of.cast_unsigned(), entry.result.cast_unsigned()] {
+            self.mix(word);
+        }
+        entry.what.bytes().for_each(|byte| self.mix(byte.into()));
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(entry);
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// FNV-1a, a word at a time.
+    fn mix(&mut self, word: u64) {
+        self.hash = (self.hash ^ word).wrapping_mul(PRIME);
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.last.iter().try_for_each(|entry| writeln!(f, "  {entry}"))
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { now, thread, what, of, result } = self;
+        let (seconds, nanos) = (now / 1_000_000_000, now % 1_000_000_000);
+        write!(f, "{seconds}.{nanos:09} thread {thread}: {what} {of} -> {result}")
+    }
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0100_0000_01b3;
+
+/// Entries kept for the dump of a failure: a few turns of a loop.
+const KEPT: usize = 100;
