@@ -250,7 +250,9 @@ impl Engine {
                     connection.set(Flag::REVISIT);
                 }
             }
-            again |= connection.has(Flag::TELL_DRAINED) || connection.may_read() || connection.may_revisit();
+            // A handler that is closing is told of no room, so looking again would be for nothing.
+            let tells = connection.has(Flag::TELL_DRAINED) && connection.phase < Phase::Closing;
+            again |= tells || connection.may_read() || connection.may_revisit();
         }
         if queued == 0 && connection.has(Flag::END_QUEUED) && connection.phase != Phase::Connecting {
             connection.clear(Flag::END_QUEUED);

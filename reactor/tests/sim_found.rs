@@ -1,0 +1,49 @@
+//! What the simulation has found, each as small as it could be made.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use reactor::sim::{Peer, Sim};
+use reactor::{Context, EventLoop, Handler, Input, ListenOptions, Result};
+
+/// Answers whatever comes with so many bytes, and closes.
+struct LastWords(usize);
+
+impl Handler for LastWords {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        cx.send(vec![7; self.0])?;
+        cx.close_after_flush()
+    }
+}
+
+/// A loop with one connection, whose peer has not asked yet and will read 10 bytes.
+fn slow_reader(sim: &Sim, words: usize) -> (EventLoop, Peer) {
+    let mut event_loop = EventLoop::new(()).unwrap();
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), move |_peer| LastWords(words)).unwrap();
+    let mut peer = sim.connect("127.0.0.1:7");
+    peer.set_receive_buffer(10);
+    peer.stop_reading();
+    (event_loop, peer)
+}
+
+#[test]
+fn a_connection_that_closes_waits_for_a_slow_reader_asleep() {
+    let sim = Sim::new(0);
+    // A bit more than a socket's buffer takes.
+    let (mut event_loop, mut peer) = slow_reader(&sim, 150_000);
+    peer.send(b"?");
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    let turns = event_loop.metrics().turns;
+    let end = sim.now() + Duration::from_secs(1);
+    while sim.now() < end {
+        event_loop.turn(Some(end - sim.now())).unwrap();
+        assert!(event_loop.metrics().turns - turns < 5, "the loop spins");
+    }
+    peer.resume_reading();
+    peer.set_receive_buffer(1 << 20);
+    sim.run_until(&mut event_loop, || peer.is_over()).unwrap();
+    assert_eq!(peer.received_len(), 150_000);
+}
