@@ -283,8 +283,9 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Sends from the queue, at most `calls` times and, of files, `most` bytes; says how many bytes the kernel took.
-    pub(crate) fn flush(&mut self, calls: usize, most: usize) -> io::Result<usize> {
+    /// Sends from the queue, at most `calls` times and, of files, `most` bytes; says how many bytes the kernel took, also
+    /// before an error.
+    pub(crate) fn flush(&mut self, calls: usize, most: usize) -> (usize, io::Result<()>) {
         let mut total = 0;
         for _ in 0..calls {
             let Some(extra) = &mut self.extra else { break };
@@ -293,10 +294,13 @@ impl Connection {
             }
             let left = most - total;
             let result = self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send(self.fd.as_fd(), left));
-            total += self.sent(result)?;
+            match self.sent(result) {
+                Ok(sent) => total += sent,
+                Err(error) => return (total, Err(error)),
+            }
         }
         self.drop_idle_extra();
-        Ok(total)
+        (total, Ok(()))
     }
 
     /// Looks at how a send went: `EAGAIN` is zero bytes and a bit.
@@ -463,7 +467,7 @@ mod tests {
         let (mut connection, _peer) = pair();
         connection.queue(b"hello");
         assert!(connection.extra.is_some());
-        assert_eq!(connection.flush(1, usize::MAX).unwrap(), 5);
+        assert_eq!(connection.flush(1, usize::MAX).0, 5);
         assert!(connection.extra.is_none());
     }
 

@@ -219,14 +219,12 @@ impl Engine {
             return;
         }
         let held = connection.held();
-        let result = connection.flush(calls_per_turn, write_per_turn);
+        let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
         let left = held - connection.held();
         self.counters.buffered.subtract(left as u64);
+        self.count_sent(token, sent);
         match result {
-            Ok(sent) => {
-                self.count_sent(token, sent);
-                self.after_flush(token);
-            }
+            Ok(()) => self.after_flush(token),
             Err(error) => self.end(token, CloseReason::Error(error)),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reactor::sim::{Peer, Sim};
+use reactor::sim::{Faults, Peer, Sim};
 use reactor::{Context, EventLoop, Handler, Input, ListenOptions, Result};
 
 /// Answers whatever comes with so many bytes, and closes.
@@ -46,4 +46,27 @@ fn a_connection_that_closes_waits_for_a_slow_reader_asleep() {
     peer.set_receive_buffer(1 << 20);
     sim.run_until(&mut event_loop, || peer.is_over()).unwrap();
     assert_eq!(peer.received_len(), 150_000);
+}
+
+#[test]
+fn bytes_that_left_before_an_error_count_as_sent() {
+    let mut faults = Faults::none();
+    faults.short_write = 1.0;
+    for seed in 0..50 {
+        let sim = Sim::with_faults(seed, faults.clone());
+        let (mut event_loop, mut peer) = slow_reader(&sim, 150_000);
+        peer.send(b"?");
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        // Some of what waits may leave until the reset arrives.
+        peer.resume_reading();
+        peer.set_receive_buffer(1 << 20);
+        let mut slow = faults.clone();
+        (slow.delay, slow.longest_delay) = (1.0, Duration::from_micros(3));
+        sim.set_faults(slow);
+        peer.reset();
+        while event_loop.metrics().open > 0 {
+            event_loop.turn(None).unwrap();
+        }
+        assert_eq!(event_loop.metrics().buffered, 0, "seed {seed}");
+    }
 }

@@ -11,10 +11,27 @@ use super::{check_count, retry};
 ///
 /// sendfile(2) takes no `MSG_NOSIGNAL`: on a socket whose peer is gone it raises SIGPIPE, which the Rust runtime ignores.
 pub(crate) fn send(socket: FdRef<'_>, file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
+    simulated!(socket, {
+        let mut bytes = vec![0; count.min(SIMULATED)];
+        let read = read_at(file, &mut bytes, offset)?;
+        retry(|| crate::sim::calls::send(socket.as_raw_fd(), &bytes[..read]))
+    });
     let beyond = |_| io::Error::new(io::ErrorKind::InvalidInput, "a file offset is less than 2^63");
     let mut offset = i64::try_from(offset).map_err(beyond)?;
     retry(|| {
         // SAFETY: both descriptors are open, and the kernel reads and writes one offset at `offset`.
         check_count(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count) })
     })
+}
+
+/// A simulated socket takes no more than this at once.
+#[cfg(feature = "sim")]
+const SIMULATED: usize = 64 << 10;
+
+/// Reads from `offset` on, for a simulated socket; see pread(2).
+#[cfg(feature = "sim")]
+fn read_at(file: BorrowedFd<'_>, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open, and the kernel writes at most `into.len()` bytes to `into`.
+    check_count(unsafe { libc::pread64(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), offset) })
 }
