@@ -94,14 +94,17 @@ impl Attempt {
         let Some((_, last)) = failures.last() else {
             return io::Error::new(io::ErrorKind::InvalidInput, "there is no address to try");
         };
-        if failures.len() == 1 {
+        if failures.len() == 1 && self.rest.is_empty() {
             return failures.remove(0).1;
         }
-        let mut text = format!("none of {} addresses could be reached", failures.len());
+        let mut text = format!("none of {} addresses could be reached", failures.len() + self.rest.len());
         for (index, (address, error)) in failures.iter().enumerate() {
             let before = if index == 0 { ':' } else { ';' };
             // Writing to a string does not fail.
             let _ = write!(text, "{before} {address}: {error}");
+        }
+        if !self.rest.is_empty() {
+            let _ = write!(text, "; there was no time for {}", self.rest.len());
         }
         io::Error::new(last.kind(), text)
     }

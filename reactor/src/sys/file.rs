@@ -14,6 +14,9 @@ pub(crate) fn send(socket: FdRef<'_>, file: BorrowedFd<'_>, offset: u64, count: 
     simulated!(socket, {
         let mut bytes = vec![0; count.min(SIMULATED)];
         let read = read_at(file, &mut bytes, offset)?;
+        if read == 0 {
+            return Ok(0);
+        }
         retry(|| crate::sim::calls::send(socket.as_raw_fd(), &bytes[..read]))
     });
     let beyond = |_| io::Error::new(io::ErrorKind::InvalidInput, "a file offset is less than 2^63");
