@@ -1,9 +1,11 @@
 //! Idle timeouts: one stored timestamp an event, one link a connection, no timer moved.
 
+use std::array;
+
 use crate::clock::low_bits;
 use crate::registry::Registry;
 use crate::source::Source;
-use crate::wheel::{Link, Links, Wheel};
+use crate::wheel::{FIRST_NODE, HEADS, Link, Links, Wheel};
 
 /// Connections in the order in which their idle timeouts are to be looked at.
 ///
@@ -11,22 +13,25 @@ use crate::wheel::{Link, Links, Wheel};
 /// comes by, a connection that was active meanwhile is linked anew.
 pub(crate) struct IdleQueue {
     wheel: Wheel,
+    heads: Box<[Link; HEADS]>,
     elapsed: u64,
 }
 
 impl IdleQueue {
     pub(crate) fn new() -> Self {
-        Self { wheel: Wheel::new(0), elapsed: 0 }
+        Self { wheel: Wheel::new(0), heads: Box::new(array::from_fn(|head| Link::head(head as u32))), elapsed: 0 }
     }
 
     /// Begins to watch the connection at `index`, or watches it anew after its timeout was changed.
     pub(crate) fn watch(&mut self, sources: &mut Registry<Source>, index: u32) {
-        self.wheel.insert(&mut IdleLinks { sources, elapsed: self.elapsed }, index);
+        let (wheel, mut links) = self.parts(sources);
+        wheel.insert(&mut links, FIRST_NODE + index);
     }
 
     /// No longer watches the connection at `index`.
     pub(crate) fn forget(&mut self, sources: &mut Registry<Source>, index: u32) {
-        self.wheel.remove(&mut IdleLinks { sources, elapsed: self.elapsed }, index);
+        let (wheel, mut links) = self.parts(sources);
+        wheel.remove(&mut links, FIRST_NODE + index);
     }
 
     /// The millisecond at which to look again.
@@ -37,40 +42,47 @@ impl IdleQueue {
 
     /// Time has come to `now_ms`.
     pub(crate) fn advance(&mut self, sources: &mut Registry<Source>, now_ms: u64) {
-        self.wheel.advance(&mut IdleLinks { sources, elapsed: self.elapsed }, now_ms);
+        let (wheel, mut links) = self.parts(sources);
+        wheel.advance(&mut links, now_ms);
         self.elapsed = self.elapsed.max(now_ms);
     }
 
     /// The next connection that was idle for its timeout. It is no longer watched.
     pub(crate) fn pop_due(&mut self, sources: &mut Registry<Source>) -> Option<u32> {
+        let (wheel, mut links) = self.parts(sources);
         loop {
-            let mut links = IdleLinks { sources, elapsed: self.elapsed };
-            let index = self.wheel.pop_due(&mut links)?;
-            if links.deadline(index) <= self.elapsed {
-                return Some(index);
+            let node = wheel.pop_due(&mut links)?;
+            if links.deadline(node) <= links.elapsed {
+                return Some(node - FIRST_NODE);
             }
-            self.wheel.insert(&mut links, index);
+            wheel.insert(&mut links, node);
         }
+    }
+
+    fn parts<'a>(&'a mut self, sources: &'a mut Registry<Source>) -> (&'a mut Wheel, IdleLinks<'a>) {
+        (&mut self.wheel, IdleLinks { heads: &mut self.heads, sources, elapsed: self.elapsed })
     }
 }
 
 /// Connections as the wheel sees them. Their timestamps are 32 bits of the clock: taken as near `elapsed`, they are exact,
 /// since no timeout is as long as half of that range.
 struct IdleLinks<'a> {
+    heads: &'a mut [Link; HEADS],
     sources: &'a mut Registry<Source>,
     elapsed: u64,
 }
 
 impl Links for IdleLinks<'_> {
     fn link(&mut self, index: u32) -> &mut Link {
-        match self.sources.at_mut(index) {
+        let Some(slot) = index.checked_sub(FIRST_NODE) else { return &mut self.heads[index as usize] };
+        match self.sources.at_mut(slot) {
             Some((_, Source::Connection(connection))) => &mut connection.link,
             _ => unreachable!("a connection leaves the wheel before it leaves the registry"),
         }
     }
 
     fn deadline(&self, index: u32) -> u64 {
-        match self.sources.at(index) {
+        match self.sources.at(index - FIRST_NODE) {
             Some((_, Source::Connection(connection))) => {
                 let due = connection.last_activity.wrapping_add(connection.idle_ms);
                 let ahead = due.wrapping_sub(low_bits(self.elapsed)).cast_signed();

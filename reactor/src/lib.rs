@@ -191,6 +191,7 @@ mod source;
 mod sync;
 mod sys;
 pub mod timer;
+mod timer_slots;
 mod token;
 mod turn;
 mod unwind;

@@ -1,6 +1,6 @@
 //! A hierarchical timing wheel orders deadlines in constant time through links that others store.
 
-use std::array;
+use std::mem;
 
 /// Nodes in order of deadline, then of insertion, over link storage that the caller owns.
 ///
@@ -19,20 +19,21 @@ use std::array;
 /// Nodes of one deadline share a slot at all times and lists are appended to, so that they keep
 /// their order on the way down. Eleven levels cover the whole `u64`.
 ///
-/// Every list is circular through a head that lives here, which is why a node unlinks without
-/// knowing its list. A bitmap per level tells which slots have nodes, and one more which levels do:
-/// a loop asks for the next deadline every turn, and mostly there is none.
+/// Every list is circular through a head, which is why a node unlinks without knowing its list. The
+/// heads stand with the nodes, so that a link is found in one way whatever it is of: every branch and
+/// every instruction here is one that waits for memory less, when there are a million nodes.
+///
+/// A bitmap per level tells which slots have nodes, and one more which levels do: a loop asks for the
+/// next deadline every turn, and mostly there is none. The due list counts as a level beyond the last.
 pub(crate) struct Wheel {
     elapsed: u64,
-    occupied: [u64; LEVELS],
+    occupied: [u64; LEVELS + 1],
     occupied_levels: u32,
-    /// The slots level by level, then the due list; see `FIRST_HEAD`.
-    heads: Box<[Link; HEADS]>,
 }
 
-/// Where the nodes live. Indices are below `FIRST_HEAD`.
+/// Where the links live: [`HEADS`] heads, each of them [`Link::head`] at first, and from index [`FIRST_NODE`] on the nodes.
 pub(crate) trait Links {
-    /// The link of node `index`, which only the wheel changes.
+    /// The link of head or node `index`, which only the wheel changes.
     fn link(&mut self, index: u32) -> &mut Link;
 
     /// The tick at which node `index` is due.
@@ -52,15 +53,7 @@ pub(crate) struct Link {
 impl Wheel {
     /// An empty wheel that has reached tick `elapsed`.
     pub(crate) fn new(elapsed: u64) -> Self {
-        Self {
-            elapsed,
-            occupied: [0; LEVELS],
-            occupied_levels: 0,
-            heads: Box::new(array::from_fn(|head| {
-                let itself = FIRST_HEAD + head as u32;
-                Link { prev: itself, next: itself }
-            })),
-        }
+        Self { elapsed, occupied: [0; LEVELS + 1], occupied_levels: 0 }
     }
 
     /// Links node `index` behind the others of its deadline, out of its former place if it had one.
@@ -68,23 +61,32 @@ impl Wheel {
     /// A deadline that has passed counts as the tick reached, which is due at the next `advance`.
     #[inline]
     pub(crate) fn insert(&mut self, links: &mut impl Links, index: u32) {
-        self.remove(links, index);
-        self.place(links, index);
+        // Looked up before other links are written to, which for all the compiler knows might change it.
+        let deadline = links.deadline(index);
+        let link = *links.link(index);
+        if link.is_linked() {
+            self.unlink(links, link);
+        }
+        self.place(links, index, deadline);
+    }
+
+    /// [`insert`](Self::insert) for a node that is in no list, and due at `deadline`.
+    #[inline]
+    pub(crate) fn place(&mut self, links: &mut impl Links, index: u32, deadline: u64) {
+        let deadline = deadline.max(self.elapsed);
+        // Equal ticks differ in no group; the lowest bit makes that level 0.
+        let level = ((self.elapsed ^ deadline) | 1).ilog2() / GROUP_BITS;
+        let slot = (deadline >> (level * GROUP_BITS)) as u32 % SLOTS;
+        self.append(links, level * SLOTS + slot, index);
     }
 
     /// Unlinks node `index`, from the due list too; nothing happens if it is not linked.
     #[inline]
     pub(crate) fn remove(&mut self, links: &mut impl Links, index: u32) {
-        let link = links.link(index);
-        if !link.is_linked() {
-            return;
-        }
-        let Link { prev, next } = *link;
-        *link = Link::default();
-        self.link(links, prev).next = next;
-        self.link(links, next).prev = prev;
-        if prev == next && prev >= FIRST_HEAD {
-            self.mark_vacant(prev);
+        let link = *links.link(index);
+        if link.is_linked() {
+            *links.link(index) = Link::default();
+            self.unlink(links, link);
         }
     }
 
@@ -94,7 +96,7 @@ impl Wheel {
     /// for then the first slot has to cascade; and it is the tick reached while nodes are due.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        if self.heads[(DUE - FIRST_HEAD) as usize].next != DUE {
+        if self.has_due() {
             return Some(self.elapsed);
         }
         self.first_slot().map(|(_, start)| start)
@@ -121,80 +123,89 @@ impl Wheel {
     /// What is inserted between two calls is not due before the next `advance`, so a drain ends.
     #[inline]
     pub(crate) fn pop_due(&mut self, links: &mut impl Links) -> Option<u32> {
-        let first = self.link(links, DUE).next;
-        if first == DUE {
+        if !self.has_due() {
             return None;
         }
+        let first = links.link(DUE).next;
         self.remove(links, first);
         Some(first)
+    }
+
+    #[inline]
+    fn has_due(&self) -> bool {
+        self.occupied_levels & DUE_LEVEL != 0
     }
 
     /// The head of the earliest occupied slot and the first tick of that slot.
     #[inline]
     fn first_slot(&self) -> Option<(u32, u64)> {
-        if self.occupied_levels == 0 {
+        let levels = self.occupied_levels & !DUE_LEVEL;
+        if levels == 0 {
             return None;
         }
-        let level = self.occupied_levels.trailing_zeros();
+        let level = levels.trailing_zeros();
         let slot = self.occupied[level as usize].trailing_zeros();
         let shift = level * GROUP_BITS;
         // The topmost level has nothing above it.
         let above = u64::MAX.checked_shl(shift + GROUP_BITS).unwrap_or(0);
         let start = self.elapsed & above | u64::from(slot) << shift;
-        Some((FIRST_HEAD + level * SLOTS + slot, start))
+        Some((level * SLOTS + slot, start))
     }
 
     /// Empties the slot whose first tick has been reached, to lower levels or to the due list.
     fn cascade(&mut self, links: &mut impl Links, head: u32) {
-        let mut node = self.link(links, head).next;
-        *self.link(links, head) = Link { prev: head, next: head };
+        let mut node = links.link(head).next;
+        *links.link(head) = Link::head(head);
         self.mark_vacant(head);
 
-        let ticks = head - FIRST_HEAD < SLOTS;
+        let ticks = head < SLOTS;
         while node != head {
             let next = links.link(node).next;
-            if ticks && links.deadline(node) <= self.elapsed {
+            let deadline = links.deadline(node);
+            if ticks && deadline <= self.elapsed {
                 self.append(links, DUE, node);
             } else {
-                self.place(links, node);
+                self.place(links, node, deadline);
             }
             node = next;
         }
     }
 
-    /// Appends node `index` to the slot of its deadline.
-    #[inline]
-    fn place(&mut self, links: &mut impl Links, index: u32) {
-        let deadline = links.deadline(index).max(self.elapsed);
-        // Equal ticks differ in no group; the lowest bit makes that level 0.
-        let level = ((self.elapsed ^ deadline) | 1).ilog2() / GROUP_BITS;
-        let slot = (deadline >> (level * GROUP_BITS)) as u32 % SLOTS;
-        self.occupied[level as usize] |= 1 << slot;
-        self.occupied_levels |= 1 << level;
-        self.append(links, FIRST_HEAD + level * SLOTS + slot, index);
-    }
-
     #[inline]
     fn append(&mut self, links: &mut impl Links, head: u32, index: u32) {
-        let last = self.link(links, head).prev;
+        let last = mem::replace(&mut links.link(head).prev, index);
         *links.link(index) = Link { prev: last, next: head };
-        self.link(links, last).next = index;
-        self.link(links, head).prev = index;
-    }
-
-    #[inline]
-    fn link<'a>(&'a mut self, links: &'a mut impl Links, index: u32) -> &'a mut Link {
-        if index < FIRST_HEAD {
-            return links.link(index);
+        links.link(last).next = index;
+        if last == head {
+            self.mark_occupied(head);
         }
-        &mut self.heads[(index - FIRST_HEAD) as usize]
     }
 
+    /// Takes what stood at `link` out of its list.
     #[inline]
+    fn unlink(&mut self, links: &mut impl Links, Link { prev, next }: Link) {
+        links.link(prev).next = next;
+        links.link(next).prev = prev;
+        // Both neighbours are the head: nothing is left.
+        if prev == next {
+            self.mark_vacant(prev);
+        }
+    }
+
+    // Out of line, for most slots have other nodes: what is short is inlined where it is used.
+    #[cold]
+    #[inline(never)]
+    fn mark_occupied(&mut self, head: u32) {
+        let (level, slot) = (head / SLOTS, head % SLOTS);
+        self.occupied[level as usize] |= 1 << slot;
+        self.occupied_levels |= 1 << level;
+    }
+
+    #[cold]
+    #[inline(never)]
     fn mark_vacant(&mut self, head: u32) {
-        let (level, slot) = ((head - FIRST_HEAD) / SLOTS, (head - FIRST_HEAD) % SLOTS);
-        // The due list has no bit.
-        let Some(slots) = self.occupied.get_mut(level as usize) else { return };
+        let (level, slot) = (head / SLOTS, head % SLOTS);
+        let slots = &mut self.occupied[level as usize];
         *slots &= !(1 << slot);
         if *slots == 0 {
             self.occupied_levels &= !(1 << level);
@@ -203,6 +214,11 @@ impl Wheel {
 }
 
 impl Link {
+    /// The link of head `index` of an empty list.
+    pub(crate) fn head(index: u32) -> Self {
+        Self { prev: index, next: index }
+    }
+
     /// Whether the node is in the wheel: waiting, or due and not yet popped.
     #[inline]
     pub(crate) fn is_linked(self) -> bool {
@@ -223,14 +239,17 @@ const SLOTS: u32 = 1 << GROUP_BITS;
 
 const LEVELS: usize = u64::BITS.div_ceil(GROUP_BITS) as usize;
 
-/// One for each slot, and one for the due list.
-const HEADS: usize = LEVELS * SLOTS as usize + 1;
+/// One for each slot, level by level, and one for the due list.
+pub(crate) const HEADS: usize = LEVELS * SLOTS as usize + 1;
 
-/// The heads' indices start here, above those of all nodes.
-const FIRST_HEAD: u32 = 0xffff_0000;
+/// The nodes' indices start here, above those of the heads.
+pub(crate) const FIRST_NODE: u32 = HEADS as u32;
 
 /// The head of the list of nodes that are due.
-const DUE: u32 = FIRST_HEAD + HEADS as u32 - 1;
+const DUE: u32 = FIRST_NODE - 1;
+
+/// Tells in `occupied_levels` that nodes are due.
+const DUE_LEVEL: u32 = 1 << LEVELS;
 
 /// In place of an index: in no list.
 const UNLINKED: u32 = u32::MAX;
@@ -239,8 +258,14 @@ const UNLINKED: u32 = u32::MAX;
 mod tests {
     use super::*;
 
-    #[derive(Default)]
+    /// The heads, and then the nodes.
     struct Nodes(Vec<(Link, u64)>);
+
+    impl Default for Nodes {
+        fn default() -> Self {
+            Self((0..FIRST_NODE).map(|head| (Link::head(head), 0)).collect())
+        }
+    }
 
     impl Links for Nodes {
         fn link(&mut self, index: u32) -> &mut Link {
@@ -427,7 +452,7 @@ mod tests {
             wheel.remove(&mut nodes, a);
             assert!(wheel.next_deadline().is_some());
             wheel.remove(&mut nodes, b);
-            assert_eq!((wheel.occupied, wheel.occupied_levels), ([0; LEVELS], 0));
+            assert_eq!((wheel.occupied, wheel.occupied_levels), ([0; LEVELS + 1], 0));
         }
     }
 
