@@ -195,7 +195,6 @@ mod timer_slots;
 mod token;
 mod turn;
 mod unwind;
-mod wake;
 mod wheel;
 mod worker_pool;
 
