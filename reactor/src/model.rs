@@ -12,13 +12,14 @@ use crate::handle::{LoopHandle, Mail};
 use crate::mailbox::{Mailbox, PostError, Postbox};
 use crate::metrics::Counters;
 use crate::placement::{Balance, Handover, Placement, VacancyBell, awaits_sockets};
+use crate::sys::eventfd;
 
 /// Sleeps as a loop does in `epoll_wait`: until the waker's edge, which reading takes away. `idle` says that nobody is
 /// left who could wake it.
 #[track_caller]
 fn sleep<M>(mailbox: &Mailbox<M>, idle: impl Fn() -> bool) {
     if mailbox.sleep() {
-        while rustix::io::read(mailbox.waker(), &mut [0; 8]).is_err() {
+        while eventfd::take(mailbox.waker()).is_err() {
             assert!(!idle(), "the loop sleeps, and nobody will wake it");
             thread::yield_now();
         }
@@ -136,7 +137,7 @@ fn hand_over(backlog: usize) {
     let mut accepted = 0;
     while accepted < backlog {
         if placement.has_room() {
-            assert!(placement.place(a_socket(), &SocketAddress::Unix(UnixName::Unnamed), 0).is_none());
+            assert!(placement.place(a_socket().into(), &SocketAddress::Unix(UnixName::Unnamed), 0).is_none());
             accepted += 1;
         } else {
             sleep(&own_mailbox, || ended.load(Ordering::SeqCst) == accepted);

@@ -23,3 +23,12 @@ pub(crate) fn signal(fd: FdRef<'_>) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Takes the count, and with it the edge; the loop has no need to, for each signal makes an edge.
+#[cfg(all(loom, test))]
+pub(crate) fn take(fd: FdRef<'_>) -> io::Result<u64> {
+    let mut count = [0; 8];
+    // SAFETY: the kernel writes at most the 8 bytes that `count` has.
+    check_count(unsafe { libc::read(fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) })?;
+    Ok(u64::from_ne_bytes(count))
+}
