@@ -11,6 +11,7 @@ use crate::Result;
 use crate::address::SocketAddress;
 use crate::close_reason::CloseReason;
 use crate::context::{Context, LoopContext};
+use crate::datagram_handler::DatagramHandler;
 use crate::engine::Engine;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
@@ -23,6 +24,8 @@ pub(crate) struct Application<S> {
     pub(crate) state: S,
     /// By the slot of the connection. Empty while a callback of that connection runs, so that nothing aliases it.
     handlers: Vec<Option<Box<dyn Handler<S>>>>,
+    /// Those of datagram sockets, each in a place that the socket knows; likewise empty while a callback runs.
+    pub(crate) datagram_handlers: Slab<Option<Box<dyn DatagramHandler<S>>>>,
     pub(crate) factories: Vec<Factory<S>>,
     pub(crate) tasks: HashMap<Token, LocalTask<S>>,
     pub(crate) signals: HashMap<Token, SignalCallback<S>>,
@@ -62,6 +65,7 @@ impl<S: 'static> Application<S> {
         Self {
             state,
             handlers: Vec::new(),
+            datagram_handlers: Slab::new(),
             factories: Vec::new(),
             tasks: HashMap::new(),
             signals: HashMap::new(),
@@ -101,6 +105,14 @@ impl<S: 'static> Application<S> {
         match self.handlers.get_mut(token.key().index as usize) {
             Some(slot @ None) => *slot = Some(handler),
             _ => drop_safely(handler),
+        }
+    }
+
+    /// Puts the handler of a datagram socket back after its callback.
+    pub(crate) fn put_back_datagram(&mut self, place: usize, handler: Box<dyn DatagramHandler<S>>) {
+        match self.datagram_handlers.get_mut(place) {
+            Some(slot) => *slot = Some(handler),
+            None => drop_safely(handler),
         }
     }
 }

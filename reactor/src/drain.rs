@@ -1,6 +1,6 @@
 //! The end of a loop: serve what has arrived, flush, close, and at the deadline cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::application::call;
 use crate::close_reason::CloseReason;
@@ -22,7 +22,7 @@ impl<S: 'static> EventLoop<S> {
         if is_late {
             self.cut_all();
         }
-        if self.engine.connections() == 0
+        if self.engine.connections() + self.engine.counters.datagrams.sockets.get() == 0
             && (is_late || !self.awaits_sockets() && !self.awaits_jobs())
             && let Some(drain) = &mut self.drain
         {
@@ -48,11 +48,12 @@ impl<S: 'static> EventLoop<S> {
         self.drop_listeners();
         if deadline_ms > self.engine.clock.now_ms() {
             self.connection_tokens().into_iter().for_each(|token| self.tell_shutdown(token, deadline_ms));
+            self.datagram_tokens().into_iter().for_each(|token| self.tell_datagram_shutdown(token, deadline_ms));
         }
     }
 
     pub(crate) fn tell_shutdown(&mut self, token: Token, deadline_ms: u64) {
-        let deadline = self.engine.clock.now() + self.engine.clock.until(deadline_ms).min(A_YEAR);
+        let deadline = self.instant(deadline_ms);
         match self.engine.connection(token).map(|connection| connection.phase) {
             Some(Phase::Connecting) => self.engine.end(token, CloseReason::Shutdown),
             Some(Phase::Open) => {
@@ -60,6 +61,17 @@ impl<S: 'static> EventLoop<S> {
             }
             _ => {}
         }
+    }
+
+    fn tell_datagram_shutdown(&mut self, token: Token, deadline_ms: u64) {
+        let deadline = self.instant(deadline_ms);
+        if self.engine.datagram(token).is_some_and(|datagram| datagram.phase == Phase::Open) {
+            self.call_datagram(token, |handler, cx| handler.on_shutdown(cx, deadline));
+        }
+    }
+
+    fn instant(&self, deadline_ms: u64) -> Instant {
+        self.engine.clock.now() + self.engine.clock.until(deadline_ms).min(A_YEAR)
     }
 
     /// Closes everything by force.
@@ -76,10 +88,27 @@ impl<S: 'static> EventLoop<S> {
                 drain.unsent += unsent;
             }
         }
+        self.datagram_tokens().into_iter().for_each(|token| self.cut_datagram(token));
         self.settle();
         for token in self.lingering_tokens() {
             self.engine.end_linger(token);
         }
+    }
+
+    fn cut_datagram(&mut self, token: Token) {
+        let Some(datagram) = self.engine.datagram(token).filter(|datagram| datagram.phase != Phase::Closed) else {
+            return;
+        };
+        let unsent = datagram.queue.bytes() as u64;
+        self.engine.end_datagram(token, CloseReason::Cut);
+        if let Some(drain) = &mut self.drain {
+            drain.cut += 1;
+            drain.unsent += unsent;
+        }
+    }
+
+    fn datagram_tokens(&self) -> Vec<Token> {
+        self.tokens(|source| matches!(source, Source::Datagram(_)))
     }
 
     fn connection_tokens(&self) -> Vec<Token> {

@@ -2,15 +2,15 @@
 
 use std::ops::AddAssign;
 
-/// How the connections of a loop ended when it drained. Add reports up for several loops.
+/// How the connections and datagram sockets of a loop ended when it drained. Add reports up for several loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Connections that ended in the drain by themselves: all that were not cut.
+    /// Those that ended in the drain by themselves: all that were not cut.
     pub clean: u64,
-    /// Connections that were cut at the deadline.
+    /// Those that were cut at the deadline.
     pub cut: u64,
-    /// Bytes of output that waited on those that were cut.
+    /// Bytes of output that waited on the ones that were cut.
     pub unsent: u64,
 }
 

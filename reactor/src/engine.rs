@@ -11,6 +11,7 @@ use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::{Connection, Fill, Flag, Phase};
+use crate::datagram_outbox::DatagramOutbox;
 use crate::group::Groups;
 use crate::idle::{IdleQueue, MAX_IDLE_MS};
 use crate::interest::Interest;
@@ -22,6 +23,7 @@ use crate::registry::Registry;
 use crate::resolver::Names;
 use crate::scratch::Scratch;
 use crate::source::Source;
+use crate::sys::datagram::SendBatch;
 use crate::sys::fd::Fd;
 use crate::timer::{TimerId, TimerQueue};
 use crate::token::Token;
@@ -46,6 +48,10 @@ pub(crate) struct Engine {
     pub(crate) ended: VecDeque<(Token, CloseReason)>,
     /// What the running callback has sent so far; it leaves as the callback returns.
     pub(crate) outbox: Outbox,
+    /// The same of datagrams.
+    pub(crate) datagram_outbox: DatagramOutbox,
+    /// Room for the headers of one `sendmmsg`.
+    pub(crate) send_batch: SendBatch,
     /// Whose callback runs.
     pub(crate) speaker: Option<Token>,
     /// Whose callback runs, as long as what it sends there goes to the outbox.
@@ -77,6 +83,8 @@ impl Engine {
             dirty: Vec::new(),
             ended: VecDeque::new(),
             outbox: Outbox::new(DIRECT.min(limits.high_mark)),
+            datagram_outbox: DatagramOutbox::default(),
+            send_batch: SendBatch::default(),
             speaker: None,
             gathering: None,
             vacancy: false,
@@ -185,6 +193,7 @@ impl Engine {
             Some(Source::Connection(connection)) => connection.newly_set(Flag::PENDING),
             Some(Source::Listener(acceptor)) => !mem::replace(&mut acceptor.pending, true),
             Some(Source::Lingering { pending, .. }) => !mem::replace(pending, true),
+            Some(Source::Datagram(datagram)) => !mem::replace(&mut datagram.pending, true),
             _ => false,
         };
         if newly {

@@ -8,6 +8,7 @@ use crate::acceptor::Acceptor;
 use crate::address::SocketAddress;
 use crate::application::{Application, Factory};
 use crate::context::LoopContext;
+use crate::datagram_handler::DatagramHandler;
 use crate::drain_report::{Drain, DrainReport};
 use crate::engine::{Engine, idle_ms};
 use crate::handle::{LoopHandle, Mail};
@@ -19,14 +20,16 @@ use crate::metrics::Metrics;
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
 use crate::net::connect::ConnectOptions;
+use crate::net::datagram_options::DatagramOptions;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::net::target::Target;
 use crate::placement::{Placement, VacancyBell};
 use crate::resolver::{Names, Resolver, ResolverOptions};
 use crate::scratch::Scratch;
 use crate::source::Source;
+use crate::sys::datagram::ReceiveBatch;
 use crate::sys::signal::{self, SignalSet};
-use crate::token::{ConnId, ListenerId, MAX_LOOPS, Token};
+use crate::token::{ConnId, DatagramId, ListenerId, MAX_LOOPS, Token};
 use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
 /// One loop: it watches sockets, calls handlers, and runs on the thread that calls [`run`](Self::run).
@@ -71,6 +74,8 @@ pub struct EventLoop<S: 'static = ()> {
     pub(crate) engine: Engine,
     pub(crate) app: Application<S>,
     pub(crate) scratch: Scratch,
+    /// Room for datagrams, made when the first ones arrive.
+    pub(crate) inbox: ReceiveBatch,
     pub(crate) drain: Option<Drain>,
     /// By the factory of the listener: where this loop accepts for others too.
     pub(crate) placements: BTreeMap<usize, Placement<S>>,
@@ -119,6 +124,7 @@ impl<S: 'static> EventLoop<S> {
             app: Application::new(state, handle, workers),
             engine,
             scratch,
+            inbox: ReceiveBatch::default(),
             mailbox,
             drain: None,
             placements: BTreeMap::new(),
@@ -162,6 +168,24 @@ impl<S: 'static> EventLoop<S> {
         let make = Box::new(move |peer: &SocketAddress| Box::new(make(peer)) as Box<dyn Handler<S>>);
         let factory = self.add_factory(Factory { make, idle_ms: idle_ms(options.idle_timeout) });
         self.watch_listener(listener, factory, false)
+    }
+
+    /// Binds a datagram socket; see [`LoopContext::bind_datagram`]. Others are made by the loop's
+    /// [`context`](Self::context).
+    ///
+    /// # Errors
+    /// As [`DatagramSocket::bind`](crate::DatagramSocket::bind).
+    pub fn bind_datagram<A>(
+        &mut self,
+        address: A,
+        options: &DatagramOptions,
+        handler: impl DatagramHandler<S>,
+    ) -> io::Result<DatagramId>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+    {
+        self.context().bind_datagram(address, options, handler)
     }
 
     /// The local addresses of the listeners, in the order in which they were added.

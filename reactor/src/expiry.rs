@@ -34,6 +34,7 @@ impl<S: 'static> EventLoop<S> {
                     self.engine.attempt_due(token, timer);
                 }
             }
+            Some(Source::Datagram(_)) => self.expire_datagram(token, timer),
             Some(Source::Listener(_)) => self.accept_after_shortage(token),
             Some(Source::Lingering { .. }) => self.engine.end_linger(token),
             Some(Source::Task(_)) => {

@@ -8,9 +8,11 @@ impl Interest {
     /// A stream socket: both directions, edge-triggered. It is never changed: pausing is a bit of the connection.
     pub(crate) const STREAM: Self =
         Self(bits(libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET));
-    /// A listener of one loop, a signal descriptor or the loop's own waker.
+    /// A listener or a datagram socket of one loop, a signal descriptor or the loop's own waker.
     pub(crate) const READ: Self = Self(bits(libc::EPOLLIN | libc::EPOLLET));
-    /// A listener that several loops share: a new connection wakes one of those that sleep.
+    /// A datagram socket with datagrams to send for which there was no room.
+    pub(crate) const BOTH: Self = Self(bits(libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET));
+    /// A listener or a datagram socket that several loops share: what comes wakes one of those that sleep.
     pub(crate) const SHARED_LISTENER: Self = Self(bits(libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE));
 
     pub(crate) const fn bits(self) -> u32 {

@@ -131,6 +131,11 @@
 //!   0.9. A plan that cannot be read is the `InvalidInput` error of [`EventLoop::new`] and [`ServerBuilder::start`]. Without the feature, and without
 //!   the variable, nothing fails.
 //!
+//! # Datagrams
+//!
+//! A [`DatagramHandler`] is the state of a UDP or Unix datagram socket. [`EventLoop::bind_datagram`] binds one,
+//! [`LoopContext::connect_datagram`] makes one with a single peer, and [`ServerBuilder::bind_datagram`] one for each loop.
+//!
 //! # Testing a handler
 //!
 //! [`Input::new`] makes input of any bytes, and [`EventLoop::turn`] runs a loop step by step. Bind port 0 and ask
@@ -151,6 +156,15 @@ pub mod codec;
 mod connecting;
 mod connection;
 mod context;
+mod datagram;
+mod datagram_context;
+mod datagram_error;
+mod datagram_handler;
+mod datagram_outbox;
+mod datagram_plan;
+mod datagram_queue;
+mod datagram_sending;
+mod datagram_service;
 mod drain;
 mod drain_report;
 mod engine;
@@ -202,6 +216,10 @@ pub use address::{SocketAddress, UnixName};
 pub use blocking::JobPanic;
 pub use close_reason::{CloseReason, Overflow};
 pub use context::{Context, LoopContext, Peer};
+pub use datagram_context::{DatagramContext, DatagramRef};
+pub use datagram_error::DatagramError;
+pub use datagram_handler::DatagramHandler;
+pub use datagram_plan::DatagramSharing;
 pub use drain_report::DrainReport;
 pub use event_loop::EventLoop;
 pub use group::Group;
@@ -210,15 +228,18 @@ pub use handler::Handler;
 pub use input::Input;
 pub use limits::Limits;
 pub use mailbox::PostError;
-pub use metrics::{Closed, Metrics};
-pub use net::{Address, AddressError, ConnectOptions, Host, ListenOptions, Listener, Reconnect, Target};
+pub use metrics::{Closed, Datagrams, Metrics};
+pub use net::{
+    Address, AddressError, ConnectOptions, DatagramOptions, DatagramSocket, Host, ListenOptions, Listener,
+    MulticastGroup, Reconnect, Target,
+};
 pub use placement::Balance;
 pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
 pub use timer::TimerId;
-pub use token::{ConnId, ListenerId, TaskId};
+pub use token::{ConnId, DatagramId, ListenerId, TaskId};
 pub use worker_pool::WorkerOptions;
 
 /// What callbacks answer: an error closes the connection, with that error as the reason.

@@ -32,6 +32,13 @@ pub struct Limits {
     /// Reads or writes of one connection before the next one has its turn. Default 16, so that a peer who sends in
     /// tiny pieces gets no more of the loop than one who sends in large ones.
     pub calls_per_turn: usize,
+    /// Datagrams received from one socket before the next one has its turn; their bytes count as
+    /// [`read_per_turn`](Self::read_per_turn) says. Default 256.
+    pub datagrams_per_turn: usize,
+    /// Datagrams taken from the kernel by one `recvmmsg`, at most 1024, where memory for as many of the largest size is
+    /// within `read_per_turn`. It is memory of the loop from the first datagram on, of which only what is written to counts.
+    /// Default 32: beyond it a call costs little of what its datagrams do.
+    pub datagrams_per_call: usize,
     /// Connections accepted from one listener before others have their turn. Default 256.
     pub accepts_per_turn: usize,
     /// Messages from other threads handled before sockets have their turn again. Default 1024.
@@ -48,6 +55,15 @@ pub struct Limits {
     /// more); a send beyond it fails and closes that connection with
     /// [`CloseReason::Overflow`](crate::CloseReason::Overflow). It bounds what *others* queue to a peer that does not read. Default 16 MiB.
     pub max_output: usize,
+    /// What may wait on one datagram socket for which the kernel has no room, in bytes, each datagram counted as 256 more
+    /// than it has. The newest are dropped beyond it, and counted
+    /// ([`Datagrams::dropped`](crate::Datagrams::dropped)). On a Unix socket that is not connected one peer has an eighth of
+    /// it at most, so that one that does not read leaves room for the others. Default 1 MiB: a moment's burst; what waits
+    /// for longer is of little use.
+    pub max_datagram_queue: usize,
+    /// How long datagrams that wait are left alone at the most. Sending is tried again after a millisecond, then after two,
+    /// four and so on, for there are sockets of which the kernel does not tell when there is room. Default 100 ms.
+    pub datagram_retry: Duration,
     /// Bytes of input a handler may leave unconsumed, which is also the longest message it can wait for; a handler that
     /// leaves more without pausing closes its connection with [`CloseReason::Overflow`](crate::CloseReason::Overflow). Default 1 MiB.
     pub max_input: usize,
@@ -87,12 +103,16 @@ impl Default for Limits {
             read_per_turn: 1 << 20,
             write_per_turn: 1 << 20,
             calls_per_turn: 16,
+            datagrams_per_turn: 256,
+            datagrams_per_call: 32,
             accepts_per_turn: 256,
             mail_per_turn: 1024,
             mailbox: 65_536,
             high_mark: 256 << 10,
             low_mark: 64 << 10,
             max_output: 16 << 20,
+            max_datagram_queue: 1 << 20,
+            datagram_retry: Duration::from_millis(100),
             max_input: 1 << 20,
             scratch_min: 64 << 10,
             scratch_max: 512 << 10,
@@ -119,11 +139,14 @@ impl Limits {
             ("read_per_turn", self.read_per_turn),
             ("write_per_turn", self.write_per_turn),
             ("calls_per_turn", self.calls_per_turn),
+            ("datagrams_per_turn", self.datagrams_per_turn),
+            ("datagrams_per_call", self.datagrams_per_call),
             ("accepts_per_turn", self.accepts_per_turn),
             ("mail_per_turn", self.mail_per_turn),
             ("mailbox", self.mailbox),
             ("high_mark", self.high_mark),
             ("max_output", self.max_output),
+            ("max_datagram_queue", self.max_datagram_queue),
             ("max_input", self.max_input),
             ("scratch_min", self.scratch_min),
         ];

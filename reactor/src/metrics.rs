@@ -21,7 +21,7 @@ pub struct Metrics {
     pub connected: u64,
     /// Clients turned away: descriptors or memory were short, or the handler could not be made.
     pub refused: u64,
-    /// Connections that ended, by reason.
+    /// Connections and datagram sockets that ended, by reason.
     pub closed: Closed,
     /// Closed connections that still discard input so that the peer gets all its output.
     pub lingering: u64,
@@ -51,12 +51,35 @@ pub struct Metrics {
     pub jobs_running: u64,
     /// Jobs that have ended, those that panicked included.
     pub jobs_done: u64,
+    /// What became of datagrams.
+    pub datagrams: Datagrams,
     /// The longest time between two looks at the clock while callbacks ran. The loop looks at least every 32
     /// callbacks, so no callback took longer; in a loop that is not busy it is the longest callback.
     pub longest_callback: Duration,
 }
 
-/// Connections that ended, by [`CloseReason`].
+/// What became of datagrams, and of the sockets that they go through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Datagrams {
+    /// Sockets open now.
+    pub sockets: u64,
+    /// Datagrams received.
+    pub received: u64,
+    /// Of those, the ones that were longer than [`DatagramOptions::max_size`](crate::DatagramOptions::max_size), and cut.
+    pub truncated: u64,
+    /// Datagrams that the kernel took for sending.
+    pub sent: u64,
+    /// Datagrams that found no room in the queue of their socket
+    /// ([`Limits::max_datagram_queue`](crate::Limits::max_datagram_queue)), or waited there when it was closed.
+    pub dropped: u64,
+    /// Datagrams of which the kernel or the network has told that they were not delivered.
+    pub errors: u64,
+    /// Callbacks that returned an error.
+    pub failed: u64,
+}
+
+/// Connections and datagram sockets that ended, by [`CloseReason`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are the variants of CloseReason, which has the docs")]
@@ -74,7 +97,7 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Connections that ended, for whatever reason.
+    /// All that ended, for whatever reason.
     #[must_use]
     pub fn total(&self) -> u64 {
         let Self { eof, closed, aborted, error, connect_failed, timeout, overflow, shutdown, cut, panic } = self;
@@ -103,7 +126,20 @@ impl AddAssign for Metrics {
         self.jobs_waiting += other.jobs_waiting;
         self.jobs_running += other.jobs_running;
         self.jobs_done += other.jobs_done;
+        self.datagrams += other.datagrams;
         self.longest_callback = self.longest_callback.max(other.longest_callback);
+    }
+}
+
+impl AddAssign for Datagrams {
+    fn add_assign(&mut self, other: Self) {
+        self.sockets += other.sockets;
+        self.received += other.received;
+        self.truncated += other.truncated;
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.errors += other.errors;
+        self.failed += other.failed;
     }
 }
 
@@ -190,6 +226,32 @@ impl JobCounters {
     }
 }
 
+/// The live counters behind [`Datagrams`].
+#[derive(Debug, Default)]
+pub(crate) struct DatagramCounters {
+    pub(crate) sockets: Counter,
+    pub(crate) received: Counter,
+    pub(crate) truncated: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) errors: Counter,
+    pub(crate) failed: Counter,
+}
+
+impl DatagramCounters {
+    fn snapshot(&self) -> Datagrams {
+        Datagrams {
+            sockets: self.sockets.get(),
+            received: self.received.get(),
+            truncated: self.truncated.get(),
+            sent: self.sent.get(),
+            dropped: self.dropped.get(),
+            errors: self.errors.get(),
+            failed: self.failed.get(),
+        }
+    }
+}
+
 /// The live counters behind [`Metrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -211,6 +273,7 @@ pub(crate) struct Counters {
     /// Sockets that another loop accepted for this one: sent, which is counted by that loop's thread, and taken in.
     pub(crate) handed: Counter,
     pub(crate) handed_over: Counter,
+    pub(crate) datagrams: DatagramCounters,
     pub(crate) longest_callback_ns: Counter,
     pub(crate) jobs: JobCounters,
     closed: [Counter; 10],
@@ -256,6 +319,7 @@ impl Counters {
             jobs_waiting: self.jobs.waiting.load(Ordering::Relaxed),
             jobs_running: self.jobs.running.load(Ordering::Relaxed),
             jobs_done: self.jobs.done.load(Ordering::Relaxed),
+            datagrams: self.datagrams.snapshot(),
             longest_callback: Duration::from_nanos(self.longest_callback_ns.get()),
         }
     }

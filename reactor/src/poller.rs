@@ -27,6 +27,11 @@ impl Poller {
         epoll::add(self.epoll.as_fd(), fd, interest.bits(), token.word())
     }
 
+    /// Watches `fd`, which is watched, for something else. What is there already is told.
+    pub(crate) fn change(&self, fd: FdRef<'_>, interest: Interest, token: Token) -> io::Result<()> {
+        epoll::modify(self.epoll.as_fd(), fd, interest.bits(), token.word())
+    }
+
     /// Forgets `fd`. Closing a descriptor does as much, so this is for those that stay open.
     pub(crate) fn deregister(&self, fd: FdRef<'_>) -> io::Result<()> {
         epoll::delete(self.epoll.as_fd(), fd)

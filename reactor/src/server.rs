@@ -48,14 +48,26 @@ pub struct Server<S: 'static = ()> {
     handle: ServerHandle<S>,
     threads: Vec<Thread>,
     local: Vec<SocketAddress>,
+    datagram: Vec<SocketAddress>,
 }
 
 impl<S: 'static> Server<S> {
-    pub(crate) fn new(handle: ServerHandle<S>, threads: Vec<Thread>, local: Vec<SocketAddress>) -> Self {
-        Self { handle, threads, local }
+    pub(crate) fn new(
+        handle: ServerHandle<S>,
+        threads: Vec<Thread>,
+        local: Vec<SocketAddress>,
+        datagram: Vec<SocketAddress>,
+    ) -> Self {
+        Self { handle, threads, local, datagram }
     }
 
-    /// The addresses it listens on, in the order in which they were added.
+    /// The addresses of its datagram sockets, in the order in which they were added.
+    #[must_use]
+    pub fn datagram_addresses(&self) -> &[SocketAddress] {
+        &self.datagram
+    }
+
+    /// The addresses it listens on for streams, in the order in which they were added.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddress] {
         &self.local

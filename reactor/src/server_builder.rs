@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::address::SocketAddress;
 use crate::application::Factory;
+use crate::datagram_handler::DatagramHandler;
+use crate::datagram_plan::{DatagramPlan, DatagramSharing};
 use crate::drain_report::DrainReport;
 use crate::engine::idle_ms;
 use crate::event_loop::EventLoop;
@@ -14,6 +16,8 @@ use crate::handler::Handler;
 use crate::limits::{Limits, MAX_CONNECTIONS};
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
+use crate::net::datagram_options::DatagramOptions;
+use crate::net::datagram_socket::DatagramSocket;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::placement::{Balance, Handover, Placement, VacancyBell};
 use crate::resolver::{Resolver, ResolverOptions};
@@ -57,6 +61,15 @@ pub struct ServerBuilder<S: 'static = ()> {
     listeners: Vec<ListenerPlan<S>>,
     /// All loops, once they are made.
     loops: Arc<OnceLock<Arc<[LoopHandle<S>]>>>,
+    /// The bound datagram sockets, and how each is used.
+    datagram_sockets: Vec<DatagramSocket>,
+    datagrams: Vec<DatagramPlan<S>>,
+}
+
+/// The sockets of one loop, in the order of the plans.
+struct Sockets {
+    listeners: Vec<Listener>,
+    datagrams: Vec<DatagramSocket>,
 }
 
 /// A handler factory that every loop may call.
@@ -111,6 +124,8 @@ impl<S: 'static> ServerBuilder<S> {
             sockets: Vec::new(),
             listeners: Vec::new(),
             loops: Arc::default(),
+            datagram_sockets: Vec::new(),
+            datagrams: Vec::new(),
         }
     }
 
@@ -236,7 +251,69 @@ impl<S: 'static> ServerBuilder<S> {
         self
     }
 
-    /// The addresses bound so far, with the ports the kernel picked.
+    /// Binds a datagram socket now. Of UDP each loop has one of its own ([`DatagramSharing::ReusePort`]), of Unix all share
+    /// one; `make` makes the handler of each loop, given its index.
+    ///
+    /// # Errors
+    /// As [`DatagramSocket::bind`].
+    ///
+    /// ```
+    /// use reactor::{DatagramContext, DatagramHandler, DatagramOptions, Result, Server, SocketAddress};
+    ///
+    /// struct Echo;
+    ///
+    /// impl DatagramHandler for Echo {
+    ///     fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, _from: &SocketAddress, bytes: &[u8]) -> Result {
+    ///         cx.reply(bytes)
+    ///     }
+    /// }
+    ///
+    /// let options = DatagramOptions::default();
+    /// let server = Server::builder().threads(2).bind_datagram("udp://127.0.0.1:0", &options, |_| Echo)?.start()?;
+    /// assert!(server.datagram_addresses()[0].as_inet().is_some());
+    /// # Result::Ok(())
+    /// ```
+    pub fn bind_datagram<A, H>(
+        self,
+        address: A,
+        options: &DatagramOptions,
+        make: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+        H: DatagramHandler<S>,
+    {
+        let socket = DatagramSocket::bind(address, options)?;
+        let sharing = if socket.is_unix() { DatagramSharing::Shared } else { DatagramSharing::ReusePort };
+        Ok(self.add_datagram(socket, options, sharing, make))
+    }
+
+    /// Serves a datagram socket that is made already, bound with these options. A Unix socket is shared whatever is said.
+    #[must_use]
+    pub fn add_datagram<H>(
+        mut self,
+        socket: DatagramSocket,
+        options: &DatagramOptions,
+        sharing: DatagramSharing,
+        make: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Self
+    where
+        H: DatagramHandler<S>,
+    {
+        let sharing = if socket.is_unix() { DatagramSharing::Shared } else { sharing };
+        self.datagram_sockets.push(socket);
+        self.datagrams.push(DatagramPlan::new(options, sharing, make));
+        self
+    }
+
+    /// The addresses of the datagram sockets bound so far, with the ports the kernel picked.
+    #[must_use]
+    pub fn datagram_addresses(&self) -> Vec<SocketAddress> {
+        self.datagram_sockets.iter().map(|socket| socket.local_address().clone()).collect()
+    }
+
+    /// The addresses bound so far for streams, with the ports the kernel picked.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<SocketAddress> {
         self.sockets.iter().map(|socket| socket.local_address().clone()).collect()
@@ -266,7 +343,8 @@ impl<S: 'static> ServerBuilder<S> {
             ));
         }
         let blocked = self.blocked.take().transpose()?;
-        let sockets = std::mem::take(&mut self.sockets);
+        let listeners = std::mem::take(&mut self.sockets);
+        let sockets = Sockets { listeners, datagrams: std::mem::take(&mut self.datagram_sockets) };
         let server = Arc::new(self).start_loops(count, &sockets)?;
         if let Some(blocked) = blocked {
             blocked.keep();
@@ -274,9 +352,10 @@ impl<S: 'static> ServerBuilder<S> {
         Ok(server)
     }
 
-    fn start_loops(self: Arc<Self>, count: usize, sockets: &[Listener]) -> io::Result<Server<S>> {
+    fn start_loops(self: Arc<Self>, count: usize, sockets: &Sockets) -> io::Result<Server<S>> {
         let outcome = Arc::new(Outcome::new(count));
-        let local = sockets.iter().map(|socket| socket.local_address().clone()).collect();
+        let local = sockets.listeners.iter().map(|socket| socket.local_address().clone()).collect();
+        let datagram = sockets.datagrams.iter().map(|socket| socket.local_address().clone()).collect();
         let sockets = self.sockets_by_loop(count, sockets)?;
         let pools = self.make_pools()?;
         let mut starting = Vec::new();
@@ -293,7 +372,7 @@ impl<S: 'static> ServerBuilder<S> {
         // It is the first and only time, for a builder starts once.
         let _ = self.loops.set(Arc::clone(&loops));
         let threads = starting.into_iter().map(|starting| starting.go(&loops)).collect();
-        Ok(Server::new(ServerHandle::new(loops, outcome), threads, local))
+        Ok(Server::new(ServerHandle::new(loops, outcome), threads, local, datagram))
     }
 
     /// The threads that all loops give work to. They are started by loops, but do not share a pinned one's processor.
@@ -303,10 +382,17 @@ impl<S: 'static> ServerBuilder<S> {
         Ok(Pools { workers, resolver: Resolver::new(&self.resolver, processors)? })
     }
 
-    /// For each loop, the socket of each listener.
-    fn sockets_by_loop(&self, count: usize, sockets: &[Listener]) -> io::Result<Vec<Vec<Listener>>> {
-        let pairs = || self.listeners.iter().zip(sockets);
-        let of_loop = |index: usize| pairs().map(move |(plan, socket)| plan.socket_for(index, socket)).collect();
+    /// For each loop, the socket of each plan.
+    fn sockets_by_loop(&self, count: usize, sockets: &Sockets) -> io::Result<Vec<Sockets>> {
+        let listeners = || self.listeners.iter().zip(&sockets.listeners);
+        let datagrams = || self.datagrams.iter().zip(&sockets.datagrams);
+        let of_loop = |index: usize| {
+            let listeners =
+                listeners().map(|(plan, socket)| plan.socket_for(index, socket)).collect::<io::Result<_>>()?;
+            let datagrams =
+                datagrams().map(|(plan, socket)| plan.socket_for(index, socket)).collect::<io::Result<_>>()?;
+            Ok(Sockets { listeners, datagrams })
+        };
         (0..count).map(of_loop).collect()
     }
 
@@ -318,19 +404,14 @@ impl<S: 'static> ServerBuilder<S> {
     }
 
     /// Makes one loop, on the thread it will run on.
-    fn make_loop(
-        &self,
-        index: usize,
-        count: usize,
-        (sockets, pools): (Vec<Listener>, Pools),
-    ) -> io::Result<EventLoop<S>> {
+    fn make_loop(&self, index: usize, count: usize, (sockets, pools): (Sockets, Pools)) -> io::Result<EventLoop<S>> {
         if self.pin {
             affinity::pin_to_nth(index)?;
         }
         let mut event_loop = EventLoop::with_index(index, self.limits_of(index, count), (self.state)(index))?;
         event_loop.app.workers = pools.workers;
         event_loop.use_resolver(pools.resolver);
-        for (plan, socket) in self.listeners.iter().zip(sockets) {
+        for (plan, socket) in self.listeners.iter().zip(sockets.listeners) {
             let make = Arc::clone(&plan.make);
             let make = Box::new(move |peer: &SocketAddress| make(peer));
             let factory = event_loop.add_factory(Factory { make, idle_ms: idle_ms(plan.options.idle_timeout) });
@@ -338,6 +419,9 @@ impl<S: 'static> ServerBuilder<S> {
                 let shared = count > 1 && plan.sharing == Sharing::Exclusive;
                 event_loop.watch_listener(socket, factory, shared)?;
             }
+        }
+        for (plan, socket) in self.datagrams.iter().zip(sockets.datagrams) {
+            plan.enter(event_loop.context(), index, count, socket)?;
         }
         if let Some(grace) = self.grace_on_signal
             && index == 0
@@ -418,7 +502,7 @@ impl<S: 'static> Starting<S> {
         plan: &Arc<ServerBuilder<S>>,
         index: usize,
         count: usize,
-        (sockets, pools): (Vec<Listener>, &Pools),
+        (sockets, pools): (Sockets, &Pools),
         outcome: &Arc<Outcome>,
     ) -> io::Result<Self> {
         let (made, is_made) = thread::channel();

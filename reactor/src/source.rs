@@ -2,6 +2,7 @@
 
 use crate::acceptor::Acceptor;
 use crate::connection::Connection;
+use crate::datagram::Datagram;
 use crate::sys::fd::Fd;
 use crate::timer::TimerId;
 
@@ -9,6 +10,7 @@ use crate::timer::TimerId;
 pub(crate) enum Source {
     Connection(Connection),
     Listener(Box<Acceptor>),
+    Datagram(Box<Datagram>),
     /// A closed connection whose peer may still send: input is discarded until its end, or until the timer.
     Lingering {
         fd: Fd,

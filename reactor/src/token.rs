@@ -82,6 +82,10 @@ impl ConnId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(crate) Token);
 
+/// The name of one datagram socket of a loop, for as long as the program runs; as [`ConnId`] that of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatagramId(pub(crate) Token);
+
 /// The name of one task that waits for its time; see [`LoopContext::run_after`](crate::LoopContext::run_after).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub(crate) Token);
@@ -101,7 +105,7 @@ macro_rules! write_as_token {
         }
     )*};
 }
-write_as_token!(ConnId ListenerId TaskId);
+write_as_token!(ConnId ListenerId DatagramId TaskId);
 
 const SLOT_BITS: u32 = 22;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;

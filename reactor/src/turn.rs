@@ -176,6 +176,7 @@ impl<S: 'static> EventLoop<S> {
                 acceptor.ready = true;
                 self.accept_from(token);
             }
+            Some(Source::Datagram(_)) => self.serve_datagram_event(token, readiness),
             Some(Source::Lingering { .. }) => self.discard(token),
             Some(Source::Waker) => self.engine.counters.wakeups.add(1),
             Some(Source::Signals(_)) => self.read_signals(token),
@@ -195,6 +196,10 @@ impl<S: 'static> EventLoop<S> {
                 Some(Source::Listener(acceptor)) => {
                     acceptor.pending = false;
                     self.wake_listener(token);
+                }
+                Some(Source::Datagram(datagram)) => {
+                    datagram.pending = false;
+                    self.serve_datagram(token);
                 }
                 Some(Source::Lingering { pending, .. }) => {
                     *pending = false;
@@ -227,13 +232,23 @@ impl<S: 'static> EventLoop<S> {
 
     fn settle_once(&mut self) {
         for token in std::mem::take(&mut self.engine.dirty) {
-            if let Some(connection) = self.engine.connection_mut(token) {
-                connection.clear(Flag::DIRTY);
-                self.engine.flush(token);
+            match self.engine.sources.get_mut(token.key()) {
+                Some(Source::Connection(connection)) => {
+                    connection.clear(Flag::DIRTY);
+                    self.engine.flush(token);
+                }
+                Some(Source::Datagram(datagram)) => {
+                    datagram.dirty = false;
+                    self.engine.flush_datagrams(token);
+                }
+                _ => {}
             }
         }
         while let Some((token, reason)) = self.engine.ended.pop_front() {
-            self.reap(token, &reason);
+            match self.engine.sources.get(token.key()) {
+                Some(Source::Datagram(_)) => self.reap_datagram(token, &reason),
+                _ => self.reap(token, &reason),
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The one knot: a handler is given a context, a context reaches handlers and makes handles, and a handle runs closures
 /// that are given a context.
-const KNOT: [&str; 4] = ["application", "context", "handle", "handler"];
+const KNOT: [&str; 6] = ["application", "context", "datagram_context", "datagram_handler", "handle", "handler"];
 
 #[test]
 fn imports_make_no_circle() {

@@ -19,6 +19,7 @@ use crate::net::host::{Host, parse_host};
 /// | `udp://HOST:PORT`                  | UDP, likewise                                             |
 /// | `unix:/run/app.sock`, `unix:a/b`   | a Unix domain socket at a path, absolute or relative      |
 /// | `unix:@name`                       | a Unix domain socket with an abstract name                |
+/// | `unix-dgram:/run/app.sock`, ...    | a Unix domain socket for datagrams, likewise              |
 ///
 /// Port 0 lets the kernel choose. A zone follows a link-local address: `[fe80::1%eth0]:80`. In Unix
 /// names `\xHH` is one byte and `\\` a backslash; `unix:///run/app.sock` is read as
@@ -43,8 +44,10 @@ pub enum Address {
     Tcp(Host),
     /// A UDP host and port.
     Udp(Host),
-    /// A Unix domain socket.
+    /// A Unix domain socket, of streams where both are possible.
     Unix(UnixName),
+    /// A Unix domain socket for datagrams.
+    UnixDatagram(UnixName),
 }
 
 impl Address {
@@ -53,8 +56,14 @@ impl Address {
     pub fn host(&self) -> Option<&Host> {
         match self {
             Self::Tcp(host) | Self::Udp(host) => Some(host),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::UnixDatagram(_) => None,
         }
+    }
+
+    /// Whether the address is for datagrams alone.
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::UnixDatagram(_))
     }
 
     /// Every socket address this one stands for, in the order to try them; at least one.
@@ -77,7 +86,7 @@ impl Address {
     pub fn resolve(&self) -> io::Result<Vec<SocketAddress>> {
         match self {
             Self::Tcp(host) | Self::Udp(host) => host.resolve(),
-            Self::Unix(name) => Ok(vec![SocketAddress::Unix(name.clone())]),
+            Self::Unix(name) | Self::UnixDatagram(name) => Ok(vec![SocketAddress::Unix(name.clone())]),
         }
     }
 }
@@ -119,13 +128,18 @@ impl fmt::Display for Address {
             Self::Tcp(host) => write!(f, "tcp://{host}"),
             Self::Udp(host) => write!(f, "udp://{host}"),
             Self::Unix(name) => name.fmt(f),
+            // The name displays with the scheme that it has for streams.
+            Self::UnixDatagram(name) => write!(f, "unix-dgram{}", &name.to_string()["unix".len()..]),
         }
     }
 }
 
 fn parse_address(text: &str) -> Result<Address, Flaw> {
     if let Some(rest) = text.strip_prefix("unix:") {
-        return parse_unix(rest).map(Address::Unix);
+        return parse_unix("unix:", rest).map(Address::Unix);
+    }
+    if let Some(rest) = text.strip_prefix("unix-dgram:") {
+        return parse_unix("unix-dgram:", rest).map(Address::UnixDatagram);
     }
     if let Some(rest) = text.strip_prefix("tcp://") {
         return parse_host(rest).map(Address::Tcp);
@@ -151,7 +165,7 @@ fn parse_address(text: &str) -> Result<Address, Flaw> {
     parse_host(text).map(Address::Tcp)
 }
 
-fn parse_unix(text: &str) -> Result<UnixName, Flaw> {
+fn parse_unix(scheme: &str, text: &str) -> Result<UnixName, Flaw> {
     if let Some(name) = text.strip_prefix('@') {
         let name = unescape(name)?;
         check_length("an abstract name", &name)?;
@@ -166,8 +180,8 @@ fn parse_unix(text: &str) -> Result<UnixName, Flaw> {
         0 | 1 => {}
         2 => {
             let rest = text.trim_start_matches('/');
-            let [absolute, other] = [format!("unix:/{rest}"), format!("unix:{rest}")];
-            return flaw("no host follows \"unix:\"", format!("write {absolute:?} or {other:?}"));
+            let [absolute, other] = [format!("{scheme}/{rest}"), format!("{scheme}{rest}")];
+            return flaw(format!("no host follows {scheme:?}"), format!("write {absolute:?} or {other:?}"));
         }
         slashes => drop(path.drain(1..slashes)),
     }
@@ -224,6 +238,8 @@ mod tests {
             ("unix:@@", "unix:@@"),
             (r"unix:\x40a\\b\xff", r"unix:\x40a\\b\xff"),
             (r"unix:@\x00", r"unix:@\x00"),
+            ("unix-dgram:/run/app.sock", "unix-dgram:/run/app.sock"),
+            (r"unix-dgram:@a\x00", r"unix-dgram:@a\x00"),
         ] {
             assert_eq!(shown(written), told, "{written}");
         }
@@ -243,6 +259,7 @@ mod tests {
             ("@name", r#"write "unix:@name""#),
             ("unix:", "write unix:/path or unix:@name"),
             ("unix:@", "write unix:/path or unix:@name"),
+            ("unix-dgram://run/sock", r#"write "unix-dgram:/run/sock" or "unix-dgram:run/sock""#),
             ("unix://run/sock", r#"write "unix:/run/sock" or "unix:run/sock""#),
             (r"unix:/a\n", r"write \\ for a backslash"),
             (r"unix:/a\", r"write \\ for a backslash"),
@@ -290,7 +307,7 @@ mod tests {
             text in prop_oneof![
                 r"(tcp://|udp://|)[a-zA-Z0-9_.-]{1,12}:[0-9]{1,5}",
                 r"(tcp://|udp://|)\[[0-9a-f:]{2,12}(%[a-z0-9]{1,4})?\]:[0-9]{1,5}",
-                r"unix:[@/]{0,4}(\\x[0-9a-fA-F]{2}|\\\\|[@/a-z]|\PC|\p{Cc}){0,40}",
+                r"unix(-dgram)?:[@/]{0,4}(\\x[0-9a-fA-F]{2}|\\\\|[@/a-z]|\PC|\p{Cc}){0,40}",
                 any::<Ipv6Addr>().prop_map(|ip| format!("[{ip}]:1")),
             ],
         ) {

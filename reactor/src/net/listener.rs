@@ -120,9 +120,9 @@ impl Listener {
         A::Error: Into<AddressError>,
     {
         let address = address.try_into().map_err(Into::<AddressError>::into)?;
-        if let Address::Udp(_) = address {
-            let message = format!("cannot listen on {address}: datagrams are not supported yet, only tcp:// and unix:");
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        if address.is_datagram() {
+            let message = format!("cannot listen on {address}: that is for datagrams, which are bound");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for candidate in address.resolve()? {
@@ -195,7 +195,7 @@ fn apply(options: &ListenOptions, fd: FdRef<'_>, address: &SocketAddress) -> io:
 }
 
 /// Binds; a Unix path answers with what removes it again.
-fn bind_replacing_stale(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<Option<BoundPath>> {
+pub(super) fn bind_replacing_stale(fd: FdRef<'_>, address: &SocketAddress) -> io::Result<Option<BoundPath>> {
     let SocketAddress::Unix(UnixName::Path(path)) = address else {
         socket::bind(fd, address)?;
         return Ok(None);
@@ -220,6 +220,7 @@ fn remove_stale(path: &Path, address: &SocketAddress) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "something that is not a socket has this name"));
     }
+    // A socket of datagrams answers a stream too, by an error of its own.
     let probe = socket::stream(address)?;
     match socket::connect(probe.as_fd(), address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
@@ -230,7 +231,7 @@ fn remove_stale(path: &Path, address: &SocketAddress) -> io::Result<()> {
 
 /// The file that binding made. It is removed on drop, unless another file has its name by then.
 #[derive(Debug)]
-struct BoundPath {
+pub(super) struct BoundPath {
     path: PathBuf,
     device: u64,
     inode: u64,

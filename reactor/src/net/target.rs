@@ -91,7 +91,7 @@ impl TryFrom<Address> for Target {
         match address {
             Address::Tcp(host) => Ok(host.into()),
             Address::Unix(name) => Ok(name.into()),
-            Address::Udp(_) => {
+            Address::Udp(_) | Address::UnixDatagram(_) => {
                 let no_stream = flaw("datagrams make no connection", "write tcp:// or unix:");
                 no_stream.map_err(|flaw| AddressError::new(&address.to_string(), flaw))
             }

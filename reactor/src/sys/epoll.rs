@@ -59,6 +59,11 @@ pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io
     control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)
 }
 
+/// Watches `fd`, which is watched, for other `events`. Those that have happened are told anew.
+pub(crate) fn modify(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
+    control(epoll, libc::EPOLL_CTL_MOD, fd, events, word)
+}
+
 /// Stops watching `fd`.
 pub(crate) fn delete(epoll: FdRef<'_>, fd: FdRef<'_>) -> io::Result<()> {
     simulated!(epoll, crate::sim::calls::delete(epoll.as_raw_fd(), fd.as_raw_fd()));

@@ -28,16 +28,19 @@ macro_rules! simulated_creation {
 }
 
 pub(crate) mod affinity;
+pub(crate) mod ancillary;
 #[cfg(feature = "chaos")]
 mod chaos;
 pub(crate) mod clock;
+pub(crate) mod datagram;
+pub(crate) mod datagram_option;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod option;
 pub(crate) mod signal;
-mod sockaddr;
+pub(crate) mod sockaddr;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod thread;

@@ -98,11 +98,11 @@ pub(crate) fn unacknowledged(fd: FdRef<'_>) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-fn set_int(fd: FdRef<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+pub(super) fn set_int(fd: FdRef<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     set(fd, level, name, &value)
 }
 
-fn set<T: Copy>(fd: FdRef<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+pub(super) fn set<T: Copy>(fd: FdRef<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     simulated!(fd, crate::sim::calls::set_option(fd.as_raw_fd(), SocketOption::Other));
     let length = socklen_t::try_from(size_of::<T>()).expect("an option value is a few bytes");
     let bytes = std::ptr::from_ref(value).cast();
@@ -111,7 +111,7 @@ fn set<T: Copy>(fd: FdRef<'_>, level: c_int, name: c_int, value: &T) -> io::Resu
     Ok(())
 }
 
-fn int(fd: FdRef<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
+pub(super) fn int(fd: FdRef<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
     let mut value: c_int = 0;
     let mut length = socklen_t::try_from(size_of::<c_int>()).expect("a C int is a few bytes");
     let into = (&raw mut value).cast();

@@ -1,6 +1,7 @@
 //! Socket addresses as the kernel lays them out; see ip(7), ipv6(7) and unix(7).
 
 use std::ffi::OsStr;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -13,7 +14,8 @@ use libc::{c_int, sa_family_t, socklen_t};
 use crate::address::{SocketAddress, UnixName};
 
 /// An address in the kernel's form and how many of its bytes count.
-pub(super) struct RawAddress {
+#[derive(Clone, Copy)]
+pub(crate) struct RawAddress {
     storage: libc::sockaddr_storage,
     length: socklen_t,
 }
@@ -27,7 +29,7 @@ impl RawAddress {
     }
 
     /// The address as the kernel wants it; a Unix name that does not fit is an error.
-    pub(super) fn encode(address: &SocketAddress) -> io::Result<Self> {
+    pub(crate) fn encode(address: &SocketAddress) -> io::Result<Self> {
         let mut raw = Self::unset();
         match address {
             SocketAddress::Inet(SocketAddr::V4(v4)) => raw.write(encode_v4(v4)),
@@ -42,7 +44,11 @@ impl RawAddress {
     }
 
     /// What the kernel wrote; a family the library does not know is an error.
-    pub(super) fn decode(&self) -> io::Result<SocketAddress> {
+    pub(crate) fn decode(&self) -> io::Result<SocketAddress> {
+        if self.length == 0 {
+            // The kernel tells nothing of the sender of a datagram who has no name.
+            return Ok(SocketAddress::Unix(UnixName::Unnamed));
+        }
         match c_int::from(self.storage.ss_family) {
             libc::AF_INET => Ok(SocketAddress::Inet(decode_v4(&self.read()).into())),
             libc::AF_INET6 => Ok(SocketAddress::Inet(decode_v6(&self.read()).into())),
@@ -66,6 +72,43 @@ impl RawAddress {
         self.length
     }
 
+    /// The place that the kernel fills in, of [`ROOM`](Self::ROOM) bytes.
+    pub(super) fn place(&mut self) -> *mut libc::c_void {
+        (&raw mut self.storage).cast()
+    }
+
+    /// The kernel has filled in so many bytes.
+    pub(super) fn set_length(&mut self, length: socklen_t) {
+        self.length = length.min(Self::ROOM);
+    }
+
+    /// Whether the kernel told no address at all, as of a Unix socket without a name.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.length <= UNNAMED
+    }
+
+    /// The most bytes that UDP carries there, or `None` if it is no address of UDP: what fits an IP packet less the
+    /// headers; see udp(7).
+    pub(crate) fn longest_udp(&self) -> Option<usize> {
+        match c_int::from(self.storage.ss_family) {
+            libc::AF_INET => Some(LONGEST_V4),
+            libc::AF_INET6 if decode_v6(&self.read()).ip().to_ipv4_mapped().is_some() => Some(LONGEST_V4),
+            libc::AF_INET6 => Some(LONGEST_V6),
+            _ => None,
+        }
+    }
+
+    /// The bytes that count.
+    fn as_bytes(&self) -> &[u8] {
+        let bytes = (&raw const self.storage).cast::<u8>();
+        // SAFETY: the storage was zeroed before anything was written, so all its bytes are values, and `length` is at most
+        // its size.
+        unsafe { std::slice::from_raw_parts(bytes, self.length as usize) }
+    }
+
+    /// Room for any address.
+    pub(super) const ROOM: socklen_t = size_of::<libc::sockaddr_storage>() as socklen_t;
+
     fn write<T: Layout>(&mut self, value: T) {
         let place = ptr::from_mut(&mut self.storage).cast::<T>();
         // SAFETY: `T: Layout` is no larger than `sockaddr_storage` and no more strictly aligned.
@@ -79,6 +122,27 @@ impl RawAddress {
         unsafe { place.read() }
     }
 }
+
+impl PartialEq for RawAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for RawAddress {}
+
+impl Hash for RawAddress {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// A Unix address that is a family and no name.
+const UNNAMED: socklen_t = size_of::<sa_family_t>() as socklen_t;
+
+/// What an IP packet holds, less the headers: 20 bytes of IPv4 and 8 of UDP, and of IPv6, which does not count its own, 8.
+const LONGEST_V4: usize = 65_535 - 20 - 8;
+const LONGEST_V6: usize = 65_535 - 8;
 
 /// The socket address types that may be laid over a `sockaddr_storage`.
 ///

@@ -14,12 +14,25 @@ use super::{check, check_fd, retry};
 /// Makes a stream socket of the family that `address` needs; see socket(2).
 pub(crate) fn stream(address: &SocketAddress) -> io::Result<Fd> {
     simulated_creation!(crate::sim::calls::socket(address));
+    of_type(libc::SOCK_STREAM, address)
+}
+
+/// Makes a datagram socket of the family that `address` needs; see socket(2).
+pub(crate) fn datagram(address: &SocketAddress) -> io::Result<Fd> {
+    #[cfg(feature = "sim")]
+    if crate::sim::world::is_current() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the simulated kernel has no datagrams"));
+    }
+    of_type(libc::SOCK_DGRAM, address)
+}
+
+fn of_type(kind: c_int, address: &SocketAddress) -> io::Result<Fd> {
     let family = match address {
         SocketAddress::Inet(SocketAddr::V4(_)) => libc::AF_INET,
         SocketAddress::Inet(SocketAddr::V6(_)) => libc::AF_INET6,
         SocketAddress::Unix(_) => libc::AF_UNIX,
     };
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: the call takes three integers and touches no memory of ours.
     check_fd(unsafe { libc::socket(family, kind, 0) })
 }
