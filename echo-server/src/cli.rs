@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use reactor::Address;
+use reactor::{Address, AddressError};
 
 /// The exit code of a program that failed at what it was asked to do.
 pub const FAILURE: u8 = 1;
@@ -111,10 +111,9 @@ pub fn size(text: &str) -> Result<usize, String> {
 /// # Errors
 /// Says what is wrong and what to write instead.
 pub fn stream_address(text: &str) -> Result<Address, String> {
-    match text.parse() {
-        Ok(Address::Udp(_)) => Err("datagrams are not supported yet; write a tcp:// or unix: address".to_owned()),
-        Ok(address) => Ok(address),
-        Err(error) => Err(error.to_string()),
+    match address(text) {
+        Ok(address) if address.is_datagram() => Err("it is for datagrams; write a tcp:// or unix: address".to_owned()),
+        result => result,
     }
 }
 
@@ -125,6 +124,15 @@ pub fn stream_address(text: &str) -> Result<Address, String> {
 pub fn local_address(text: &str) -> Result<SocketAddr, String> {
     let without_port = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
     without_port.or_else(|_| text.parse()).map_err(|_| "write an IP address such as 127.0.0.2 or [::1]:4000".to_owned())
+}
+
+/// Reads the address of any socket: what [`stream_address`] reads, `udp://HOST:PORT`, `unix-dgram:/path` or
+/// `unix-dgram:@name`.
+///
+/// # Errors
+/// Says what is wrong and what to write instead.
+pub fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|error: AddressError| error.to_string())
 }
 
 /// Makes one line of an error with several paragraphs, and leaves out the usage.
@@ -171,8 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_refused_by_name() {
-        assert!(stream_address("udp://127.0.0.1:1").unwrap_err().contains("not supported yet"));
+    fn datagrams_are_refused_by_name_where_streams_are_wanted() {
+        for datagrams in ["udp://127.0.0.1:1", "unix-dgram:/s"] {
+            assert!(stream_address(datagrams).unwrap_err().contains("datagrams"));
+            assert!(address(datagrams).is_ok());
+        }
         assert!(stream_address("127.0.0.1:1").is_ok());
     }
 

@@ -1,6 +1,8 @@
 //! The handler: what comes in goes out.
 
-use reactor::{CloseReason, Context, Handler, Input, Result};
+use reactor::{
+    CloseReason, Context, DatagramContext, DatagramError, DatagramHandler, Handler, Input, Result, SocketAddress,
+};
 use tracing::Level;
 
 /// One connection of the echo server. It has no state: what the peer does not read waits in the library, within limits.
@@ -41,5 +43,28 @@ impl Handler for TracedEcho {
 
     fn on_close(&mut self, cx: &mut Context<'_>, reason: &CloseReason) {
         Echo.on_close(cx, reason);
+    }
+}
+
+/// A datagram socket of the echo server. What comes goes back from the address that was asked.
+pub(crate) struct DatagramEcho;
+
+impl DatagramHandler for DatagramEcho {
+    fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, from: &SocketAddress, bytes: &[u8]) -> Result {
+        tracing::trace!("socket {}: {} bytes from {from}", cx.id(), bytes.len());
+        if cx.is_truncated() {
+            tracing::debug!("socket {}: a datagram of {} bytes from {from} is too long", cx.id(), cx.full_length());
+            return Ok(());
+        }
+        cx.reply(bytes)
+    }
+
+    fn on_error(&mut self, cx: &mut DatagramContext<'_>, error: &DatagramError) -> Result {
+        tracing::debug!("socket {}: {error}", cx.id());
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut DatagramContext<'_>, reason: &CloseReason) {
+        tracing::debug!("socket {} ended: {reason}", cx.id());
     }
 }

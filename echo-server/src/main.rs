@@ -1,4 +1,4 @@
-//! `echo-server`: sends back every byte it receives, over TCP and Unix stream sockets.
+//! `echo-server`: sends back every byte it receives, over TCP, UDP and Unix sockets.
 
 #![forbid(unsafe_code)]
 
@@ -13,10 +13,12 @@ use anyhow::Context;
 use echo_server::cli;
 use echo_server::console::{self, Console};
 use echo_server::logging;
-use reactor::{Address, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress};
+use reactor::{
+    Address, DatagramOptions, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress,
+};
 use tracing::level_filters::LevelFilter;
 
-use crate::echo::Echo;
+use crate::echo::{DatagramEcho, Echo};
 use crate::options::Options;
 use crate::stats::Stats;
 
@@ -45,6 +47,9 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     for address in server.local_addresses() {
         console.say(format_args!("listening on {}", url_of(address)));
     }
+    for address in server.datagram_addresses() {
+        console.say(format_args!("listening on {}", datagram_url_of(address)));
+    }
     let stats = options.stats_interval.map(|every| Stats::start(server.handle(), console.clone(), every)).transpose();
     let stats = stats.context("cannot start")?;
     let report = server.wait();
@@ -67,6 +72,11 @@ fn builder(options: &Options) -> anyhow::Result<ServerBuilder> {
     let listen_options = ListenOptions::default().idle_timeout(options.idle_timeout);
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {
+        if address.is_datagram() {
+            let datagram_options = datagram_options(&address);
+            builder = builder.bind_datagram(address, &datagram_options, |_loop| DatagramEcho)?;
+            continue;
+        }
         let sharing = sharing_of(&address, options.sharing.into());
         builder = builder.listen_with(address, &listen_options, sharing, |_peer| Echo)?;
     }
@@ -99,6 +109,21 @@ fn url_of(address: &SocketAddress) -> Address {
     match address {
         SocketAddress::Inet(address) => Address::from(*address),
         SocketAddress::Unix(name) => Address::Unix(name.clone()),
+    }
+}
+
+fn datagram_url_of(address: &SocketAddress) -> Address {
+    match address {
+        SocketAddress::Inet(address) => Address::Udp((*address).into()),
+        SocketAddress::Unix(name) => Address::UnixDatagram(name.clone()),
+    }
+}
+
+/// A datagram of a Unix socket may be as long as the sender's buffer, by default about as much as this.
+fn datagram_options(address: &Address) -> DatagramOptions {
+    match address {
+        Address::UnixDatagram(_) => DatagramOptions::default().max_size(256 << 10),
+        _ => DatagramOptions::default(),
     }
 }
 

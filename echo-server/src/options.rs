@@ -8,17 +8,18 @@ use echo_server::{cli, logging};
 use reactor::{Address, Balance, Limits, Sharing};
 use tracing_subscriber::filter::Targets;
 
-/// Send back every byte that comes in, over TCP and Unix stream sockets.
+/// Send back every byte that comes in, over TCP, UDP and Unix sockets.
 #[derive(Parser)]
 #[command(name = "echo-server", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Options {
-    /// Where to listen: tcp://HOST:PORT, HOST:PORT, unix:/path or unix:@name; may be given several times.
+    /// Where to listen: tcp://HOST:PORT, HOST:PORT, udp://HOST:PORT, unix:/path, unix:@name, unix-dgram:/path or
+    /// unix-dgram:@name; may be given several times.
     ///
     /// Port 0 picks one. By default tcp://127.0.0.1:7777, or nothing beyond the sockets of LISTEN_FDS.
-    #[arg(short, long, value_name = "ADDR", value_parser = cli::stream_address, help_heading = LISTENING)]
+    #[arg(short, long, value_name = "ADDR", value_parser = cli::address, help_heading = LISTENING)]
     listen: Vec<Address>,
 
-    /// How the threads share a TCP port.
+    /// How the threads share a TCP port. Of a UDP port each has a socket of its own, as with reuse-port.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = HowToShare::Exclusive, help_heading = LISTENING)]
     pub(crate) sharing: HowToShare,
 

@@ -74,6 +74,18 @@ impl fmt::Display for Line {
             Size(metrics.buffered as f64),
             per_second(metrics.turns, before.turns),
             (metrics.events - before.events) as f64 / (metrics.turns - before.turns).max(1) as f64,
+        )?;
+        let (datagrams, before) = (metrics.datagrams, before.datagrams);
+        if datagrams.sockets == 0 && datagrams.received == 0 {
+            return Ok(());
+        }
+        write!(
+            f,
+            ", datagrams in {:.0}/s, out {:.0}/s, dropped {}, errors {}",
+            per_second(datagrams.received, before.received),
+            per_second(datagrams.sent, before.sent),
+            datagrams.dropped,
+            datagrams.errors,
         )
     }
 }
@@ -107,6 +119,15 @@ mod tests {
         let line = Line { elapsed: Duration::from_secs(2), before, metrics }.to_string();
         assert!(line.starts_with("open 5, accepted 120 (10/s), in 4.0 KiB/s, out 0 B/s"), "{line}");
         assert!(line.ends_with("turns 5/s, events/turn 2.5"), "{line}");
+    }
+
+    #[test]
+    fn datagrams_are_told_where_there_are_any() {
+        let before = Metrics::default();
+        let mut metrics = before;
+        (metrics.datagrams.sockets, metrics.datagrams.received, metrics.datagrams.dropped) = (1, 30, 2);
+        let line = Line { elapsed: Duration::from_secs(3), before, metrics }.to_string();
+        assert!(line.ends_with(", datagrams in 10/s, out 0/s, dropped 2, errors 0"), "{line}");
     }
 
     #[test]

@@ -56,14 +56,6 @@ fn a_bad_argument_is_named_and_ends_with_two() {
     }
 }
 
-#[test]
-fn datagrams_are_not_there_yet_and_that_is_said() {
-    let output = run(&["--listen", "udp://127.0.0.1:0"]);
-    let line = only_line(&output);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(line.contains("udp://127.0.0.1:0") && line.contains("not supported yet"), "{line}");
-}
-
 /// Runs with one address that cannot be bound, and answers the line.
 fn refused(address: &str) -> String {
     let output = run(&["--listen", address]);
