@@ -3,6 +3,7 @@
 
 mod buffer;
 mod codec;
+mod datagrams;
 mod push;
 mod registry;
 mod servers;
@@ -25,6 +26,7 @@ fn main() {
         .measurement_time(Duration::from_millis(1500))
         .configure_from_args();
     servers::all(&mut criterion);
+    datagrams::all(&mut criterion);
     wake::all(&mut criterion);
     push::all(&mut criterion);
     timers::all(&mut criterion);
