@@ -27,6 +27,10 @@ pub(crate) fn set_v6_only(fd: FdRef<'_>, on: bool) -> io::Result<()> {
 
 /// `TCP_NODELAY`: small writes leave at once.
 pub(crate) fn set_nodelay(fd: FdRef<'_>, on: bool) -> io::Result<()> {
+    if cfg!(miri) {
+        // Miri knows it on connected sockets only, not on a listener that passes it on.
+        return Ok(());
+    }
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, on.into())
 }
 
@@ -83,6 +87,9 @@ pub(crate) fn set_nonblocking(fd: FdRef<'_>) -> io::Result<()> {
 /// Bytes received that were not read; see tcp(7).
 pub(crate) fn unread(fd: FdRef<'_>) -> io::Result<usize> {
     simulated!(fd, crate::sim::calls::unread(fd.as_raw_fd()));
+    if cfg!(miri) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let mut bytes: c_int = 0;
     // SAFETY: FIONREAD, which is SIOCINQ on a socket, writes one C int, and `bytes` is one.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
@@ -92,6 +99,9 @@ pub(crate) fn unread(fd: FdRef<'_>) -> io::Result<usize> {
 /// Bytes sent that the peer's kernel has not acknowledged (or, on a Unix socket, that the peer has not read); see tcp(7).
 pub(crate) fn unacknowledged(fd: FdRef<'_>) -> io::Result<usize> {
     simulated!(fd, crate::sim::calls::unacknowledged(fd.as_raw_fd()));
+    if cfg!(miri) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let mut bytes: c_int = 0;
     // SAFETY: TIOCOUTQ, which is SIOCOUTQ on a socket, writes one C int, and `bytes` is one.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
