@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn an_error_becomes_one_of_io_and_keeps_its_text() {
+        for (error, kind) in
+            [(PostError::Full, io::ErrorKind::WouldBlock), (PostError::Stopped, io::ErrorKind::BrokenPipe)]
+        {
+            let told = io::Error::from(error);
+            assert_eq!((told.kind(), told.to_string()), (kind, error.to_string()));
+        }
+    }
+
+    #[test]
     fn no_message_of_many_threads_is_lost() {
         let (postbox, mut mailbox) = Mailbox::new(1_000_000).unwrap();
         let threads: u32 = if cfg!(miri) { 2 } else { 4 };

@@ -218,3 +218,21 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::EventLoop;
+
+    #[test]
+    fn the_first_failure_stops_the_other_loops_and_is_told() {
+        let outcome = Outcome::new(3);
+        let mut other = EventLoop::new(()).unwrap();
+        let loops = [other.handle()];
+        outcome.record(&loops, || Err(io::ErrorKind::OutOfMemory.into()));
+        outcome.record(&loops, || panic!("a bug"));
+        outcome.record(&loops, || other.run());
+        let error = outcome.wait().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
+}

@@ -293,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn only_inet_addresses_have_a_host() {
+        let host = |text| Address::try_from(text).unwrap().host().map(|host| (host.name().to_owned(), host.port()));
+        assert_eq!(host("a:80"), Some(("a".to_owned(), 80)));
+        assert_eq!(host("udp://[::1]:53"), Some(("::1".to_owned(), 53)));
+        assert_eq!(host("unix:@n"), None);
+    }
+
+    #[test]
     fn resolves_without_asking_anybody_when_nothing_is_open() {
         for (written, told) in [("udp://127.0.0.1:53", "127.0.0.1:53"), ("unix:@n", "unix:@n")] {
             let resolved = Address::try_from(written).unwrap().resolve().unwrap();

@@ -259,6 +259,7 @@ impl Drop for BoundPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::sockopt;
     use std::os::unix::net::UnixListener;
 
     fn unix(path: &Path) -> Address {
@@ -267,6 +268,44 @@ mod tests {
 
     fn bind(address: Address) -> io::Result<Listener> {
         Listener::bind(address, &ListenOptions::default())
+    }
+
+    #[test]
+    fn every_option_reaches_the_socket() {
+        let options = ListenOptions {
+            keepalive: true,
+            nodelay: false,
+            reuse_port: true,
+            receive_buffer: Some(100_000),
+            send_buffer: Some(50_000),
+            ..ListenOptions::default()
+        };
+        let listener = Listener::bind("127.0.0.1:0", &options).unwrap();
+        assert!(sockopt::socket_keepalive(listener.as_fd()).unwrap());
+        assert!(!sockopt::tcp_nodelay(listener.as_fd()).unwrap());
+        assert!(sockopt::socket_reuseport(listener.as_fd()).unwrap());
+        // The kernel doubles what it is asked for; see socket(7).
+        assert_eq!(sockopt::socket_recv_buffer_size(listener.as_fd()).unwrap(), 200_000);
+        assert_eq!(sockopt::socket_send_buffer_size(listener.as_fd()).unwrap(), 100_000);
+    }
+
+    #[test]
+    fn a_listener_of_both_families_leaves_ipv4_alone_if_asked_to() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            return println!("skipped: this machine has no IPv6");
+        }
+        for only in [true, false] {
+            let options = ListenOptions { v6_only: Some(only), ..ListenOptions::default() };
+            let listener = Listener::bind("[::]:0", &options).unwrap();
+            assert_eq!(sockopt::ipv6_v6only(listener.as_fd()).unwrap(), only);
+        }
+    }
+
+    #[test]
+    fn datagrams_are_refused_by_name() {
+        let error = Listener::bind("udp://127.0.0.1:0", &ListenOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("udp://127.0.0.1:0"), "{error}");
     }
 
     #[test]

@@ -145,6 +145,9 @@ pub(crate) fn dawdle(time: Duration) {
     }
 }
 
+/// How long a process may take to end by itself. One that is stopped does not.
+const WORDS_OF_PARTING: Duration = Duration::from_millis(500);
+
 /// The variable that tells a process which test started it.
 const ROLE: &str = "REACTOR_TEST_ROLE";
 
@@ -166,10 +169,11 @@ pub(crate) fn answer_questions(mut answer: impl FnMut(&str) -> String) {
 /// What an answer's line begins with; the test harness writes lines as well.
 const MARK: &str = "answer: ";
 
-/// A process that plays a part: one test of this test program. Dropping it kills it.
+/// A process that plays a part: one test of this test program. Dropping it ends it, by force if need be.
 pub(crate) struct Actor {
     process: Child,
-    questions: ChildStdin,
+    /// Until the drop.
+    questions: Option<ChildStdin>,
     answers: Receiver<String>,
 }
 
@@ -202,7 +206,7 @@ impl Actor {
                 .filter_map(|line| line.strip_prefix(MARK).map(str::to_owned))
                 .all(|answer| sender.send(answer).is_ok())
         });
-        let questions = process.stdin.take().expect("it is piped");
+        let questions = process.stdin.take();
         Self { process, questions, answers }
     }
 
@@ -228,7 +232,8 @@ impl Actor {
 
     /// Asks, and does not wait.
     pub(crate) fn tell(&mut self, question: &str) {
-        writeln!(self.questions, "{question}").expect("the process lives");
+        let questions = self.questions.as_mut().expect("it is piped");
+        writeln!(questions, "{question}").expect("the process lives");
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -260,6 +265,12 @@ impl Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
+        // It ends when there are no more questions. Only then does it write down which lines it ran, if that is asked for.
+        self.questions = None;
+        let deadline = Instant::now() + WORDS_OF_PARTING;
+        while self.lives() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
