@@ -463,6 +463,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ioctl on a socketpair")]
     fn a_queue_that_was_flushed_leaves_no_allocation() {
         let (mut connection, _peer) = pair();
         connection.queue(b"hello");
@@ -472,6 +473,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ioctl on a socketpair")]
     fn sending_stops_at_eagain_and_clears_the_bit() {
         let (mut connection, _peer) = pair();
         let sent = connection.send_now(&vec![0; 10 << 20]).unwrap();
@@ -480,6 +482,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ioctl on a socketpair")]
     fn a_short_read_is_the_last_unless_more_was_announced() {
         use std::io::Write;
         let (mut connection, mut peer) = pair();

@@ -32,6 +32,7 @@ impl Handler<Seen> for Client {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a turn takes longer than that")]
 fn a_turn_that_spins_waits_no_longer_than_asked() {
     let wait = Duration::from_millis(100);
     let mut limits = Limits::default();

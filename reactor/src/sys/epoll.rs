@@ -155,10 +155,12 @@ mod tests {
     use super::*;
     use crate::sys::eventfd;
 
+    const EDGES: u32 = (libc::EPOLLIN | libc::EPOLLET).cast_unsigned();
+
     #[test]
     fn tells_the_word_of_a_ready_descriptor() {
         let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
-        add(epoll.as_fd(), event.as_fd(), libc::EPOLLIN.cast_unsigned(), 77).unwrap();
+        add(epoll.as_fd(), event.as_fd(), EDGES, 77).unwrap();
         let mut buffer = EventBuffer::new(4);
         let told = |event: &libc::epoll_event| (event.events, event.u64) == (libc::EPOLLIN.cast_unsigned(), 77);
         assert_eq!(wait(epoll.as_fd(), &mut buffer, 0).unwrap(), 0);
@@ -170,15 +172,15 @@ mod tests {
     #[test]
     fn a_second_registration_is_refused() {
         let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
-        add(epoll.as_fd(), event.as_fd(), 0, 1).unwrap();
-        let error = add(epoll.as_fd(), event.as_fd(), 0, 2).unwrap_err();
+        add(epoll.as_fd(), event.as_fd(), EDGES, 1).unwrap();
+        let error = add(epoll.as_fd(), event.as_fd(), EDGES, 2).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
     }
 
     #[test]
     fn a_deleted_descriptor_is_silent() {
         let (epoll, event) = (create().unwrap(), eventfd::create().unwrap());
-        add(epoll.as_fd(), event.as_fd(), libc::EPOLLIN.cast_unsigned(), 1).unwrap();
+        add(epoll.as_fd(), event.as_fd(), EDGES, 1).unwrap();
         eventfd::signal(event.as_fd()).unwrap();
         delete(epoll.as_fd(), event.as_fd()).unwrap();
         assert_eq!(wait(epoll.as_fd(), &mut EventBuffer::new(1), 0).unwrap(), 0);
