@@ -42,6 +42,17 @@ fn the_ready_line_is_shown_whatever_the_log_level() {
 }
 
 #[test]
+fn each_connection_is_named_in_the_log_for_those_who_want_it() {
+    let mut server = Server::on_tcp(&["--log-level", "debug"]);
+    let client = server.connect();
+    let peer = client.local_addr().unwrap();
+    let line = server.wait_for_line(|line| line.contains("connection"));
+    assert!(line.ends_with(&format!(" from {peer}")), "{line}");
+    drop(client);
+    server.wait_for_line(|line| line.contains(" ended: "));
+}
+
+#[test]
 fn all_kinds_of_addresses_are_served_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("echo.sock");
