@@ -131,6 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn behaves_as_a_queue(steps in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..50), 0..100_usize), 0..50)) {
             let (mut buffer, mut model) = (Buffer::new(), VecDeque::new());
             for (bytes, eaten) in steps {

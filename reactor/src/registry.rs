@@ -405,6 +405,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn agrees_with_a_map_that_never_reuses_a_key(
             steps in prop::collection::vec(step(), 0..200),
         ) {

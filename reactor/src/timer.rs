@@ -369,6 +369,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn agrees_with_a_sorted_map(steps in prop::collection::vec(step(), 0..300)) {
             let mut timers = TimerQueue::new();
             let mut model = Model::default();

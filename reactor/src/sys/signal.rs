@@ -117,7 +117,8 @@ pub(crate) fn read(fd: FdRef<'_>) -> io::Result<c_int> {
 /// What asks a server to end: SIGINT, which Ctrl-C sends, and SIGTERM, which a service manager sends.
 pub(crate) const STOP_SIGNALS: [c_int; 2] = [libc::SIGINT, libc::SIGTERM];
 
-#[cfg(test)]
+// Miri knows no signal masks.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 

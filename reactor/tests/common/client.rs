@@ -46,6 +46,10 @@ impl Client {
     }
 
     fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if cfg!(miri) {
+            // It does not know the option; a test that fails there may wait for ever.
+            return Ok(());
+        }
         match self {
             Self::Tcp(stream) => stream.set_read_timeout(timeout).and_then(|()| stream.set_write_timeout(timeout)),
             Self::Unix(stream) => stream.set_read_timeout(timeout).and_then(|()| stream.set_write_timeout(timeout)),
