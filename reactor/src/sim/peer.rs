@@ -99,6 +99,9 @@ impl Peer {
 
     /// Takes what has been received.
     pub fn take(&mut self) -> Vec<u8> {
+        if self.received_len() == 0 {
+            return Vec::new();
+        }
         let (stream, side) = (self.stream, self.side);
         self.call("peer takes", 0, |kernel| {
             kernel.end_mut(stream, side).map(|end| std::mem::take(&mut end.taken)).unwrap_or_default()

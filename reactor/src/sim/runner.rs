@@ -11,7 +11,8 @@ use crate::sim::sim::Sim;
 /// The seeds under which a test runs.
 ///
 /// Two variables of the environment rule over what the test says: `REACTOR_SEED=n` runs the one seed `n`, `REACTOR_SEEDS=n` runs
-/// `n` seeds from the first on.
+/// `n` seeds from the first on. A third, `REACTOR_TRACE=n`, says how many of the last things that happened a failure tells; 100
+/// by default.
 #[derive(Clone, Debug)]
 pub struct Seeds {
     first: u64,

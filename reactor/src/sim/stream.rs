@@ -121,12 +121,16 @@ impl End {
         }
     }
 
-    /// Takes bytes out of what has arrived; a read ends at an urgent byte and leaves it out.
-    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
+    /// A read has come to the urgent byte, and leaves it out.
+    pub(super) fn skip_urgent(&mut self) {
         if self.urgent == Some(0) {
             self.arrived.pop_front();
             self.urgent = None;
         }
+    }
+
+    /// Takes bytes out of what has arrived; a read ends at an urgent byte.
+    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
         let count = into.len().min(self.arrived.len()).min(self.urgent.unwrap_or(usize::MAX));
         let (front, back) = self.arrived.as_slices();
         let first = count.min(front.len());

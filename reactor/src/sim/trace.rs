@@ -1,6 +1,7 @@
 //! What has happened in a simulation: all of it as one number, the last of it in words.
 
 use std::collections::VecDeque;
+use std::env;
 use std::fmt;
 
 /// The record of a simulation.
@@ -8,6 +9,8 @@ use std::fmt;
 pub(super) struct Trace {
     hash: u64,
     last: VecDeque<Entry>,
+    /// How many entries are kept.
+    kept: usize,
 }
 
 /// One thing that happened.
@@ -25,7 +28,8 @@ pub(super) struct Entry {
 
 impl Trace {
     pub(super) fn new() -> Self {
-        Self { hash: OFFSET, last: VecDeque::with_capacity(KEPT) }
+        let asked = env::var("REACTOR_TRACE").ok().and_then(|text| text.parse().ok());
+        Self { hash: OFFSET, last: VecDeque::new(), kept: asked.unwrap_or(KEPT) }
     }
 
     pub(super) fn note(&mut self, entry: Entry) {
@@ -33,7 +37,7 @@ impl Trace {
             self.mix(word);
         }
         entry.what.bytes().for_each(|byte| self.mix(byte.into()));
-        if self.last.len() == KEPT {
+        if self.last.len() >= self.kept {
             self.last.pop_front();
         }
         self.last.push_back(entry);
@@ -66,5 +70,5 @@ impl fmt::Display for Entry {
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01b3;
 
-/// Entries kept for the dump of a failure: a few turns of a loop.
+/// Entries kept for the dump of a failure: a few turns of a loop. `REACTOR_TRACE` says otherwise.
 const KEPT: usize = 100;

@@ -29,6 +29,7 @@ impl Kernel {
         let Some(stream) = self.streams.get_mut(&id) else { return Err(error(libc::ENOTCONN)) };
         let unix = stream.unix;
         let end = stream.end_mut(side);
+        end.skip_urgent();
         if end.readable() > 0 {
             let count = end.take(into);
             self.read_made_room(id, side);
@@ -130,7 +131,7 @@ impl Kernel {
         let at_once = stream.unix;
         let (end, other) = stream.both(from);
         let open = end.phase == Phase::Open && other.phase != Phase::Connecting;
-        let has_room = at_once || end.unreachable || other.arrived.len() < other.receive_buffer;
+        let has_room = at_once || end.unreachable || other.readable() < other.receive_buffer;
         let has_bytes = !end.outgoing.is_empty() && has_room;
         let has_end = end.outgoing.is_empty() && end.write_ended && !end.end_arrived;
         if !open || end.in_transit || !has_bytes && !has_end {
@@ -169,7 +170,7 @@ impl Kernel {
             // Nobody will read it, and who sent it is told.
             return self.reset(id, from.other(), libc::ECONNRESET);
         }
-        let room = if unix { usize::MAX } else { other.receive_buffer.saturating_sub(other.arrived.len()) };
+        let room = if unix { usize::MAX } else { other.receive_buffer.saturating_sub(other.readable()) };
         let most = end.outgoing.len().min(room);
         let count = if splits && !unix { self.random.magnitude(most as u64).try_into().unwrap_or(most) } else { most };
         self.carry(id, from, count.min(most));
@@ -233,7 +234,7 @@ impl Kernel {
         if end.phase == Phase::Dead {
             return;
         }
-        let on_its_way = end.outgoing.len().min(other.receive_buffer.saturating_sub(other.arrived.len()));
+        let on_its_way = end.outgoing.len().min(other.receive_buffer.saturating_sub(other.readable()));
         let was_on_its_way = other.owner != Owner::Nobody && other.phase == Phase::Open && end.in_transit;
         end.phase = Phase::Dead;
         if was_on_its_way {
