@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sys::affinity::Processors;
+use crate::sys::thread::{self, Monitor, Thread};
 use crate::unwind::{catch, drop_safely};
 
 /// The bounds of the threads that run [`spawn_blocking`](crate::LoopContext::spawn_blocking)'s jobs.
@@ -99,11 +99,7 @@ struct Shared {
     options: WorkerOptions,
     /// Where the threads run, if it is not where those run that give the jobs.
     processors: Option<Processors>,
-    state: Mutex<State>,
-    /// A job has come, or the end.
-    changed: Condvar,
-    /// A thread has ended.
-    ended: Condvar,
+    state: Monitor<State>,
 }
 
 #[derive(Default)]
@@ -115,7 +111,7 @@ struct State {
     running: usize,
     idle: usize,
     closed: bool,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
 }
 
 impl WorkerPool {
@@ -126,8 +122,7 @@ impl WorkerPool {
         processors: Option<Processors>,
     ) -> io::Result<Arc<Self>> {
         options.check()?;
-        let (changed, ended) = (Condvar::new(), Condvar::new());
-        let shared = Shared { name, options, processors, state: Mutex::default(), changed, ended };
+        let shared = Shared { name, options, processors, state: Monitor::default() };
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 
@@ -138,26 +133,24 @@ impl WorkerPool {
 
     /// Gives a job to the next thread that is free. It never waits.
     pub(crate) fn submit(&self, job: Job) -> io::Result<Ticket> {
-        let mut state = self.shared.lock();
-        // Each idle thread takes one of those that wait.
-        if state.queue.len() >= state.idle && state.running < self.shared.options.threads {
-            self.start_thread(&mut state)?;
-        }
-        if state.queue.len() >= state.idle.saturating_add(self.shared.options.queue) {
-            drop(state);
-            return Err(self.full());
-        }
-        let number = state.given;
-        state.given += 1;
-        state.queue.push_back((number, job));
-        drop(state);
-        self.shared.changed.notify_one();
-        Ok(Ticket(number))
+        self.shared.state.change_for_one(|state| {
+            // Each idle thread takes one of those that wait.
+            if state.queue.len() >= state.idle && state.running < self.shared.options.threads {
+                self.start_thread(state)?;
+            }
+            if state.queue.len() >= state.idle.saturating_add(self.shared.options.queue) {
+                return Err(self.full());
+            }
+            let number = state.given;
+            state.given += 1;
+            state.queue.push_back((number, job));
+            Ok(Ticket(number))
+        })
     }
 
     /// Takes back a job that waits still; its place is free. One that runs runs on.
     pub(crate) fn take_back(&self, ticket: &Ticket) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let place = state.queue.iter().position(|(number, _)| *number == ticket.0);
         let job = place.and_then(|place| state.queue.remove(place));
         drop(state);
@@ -168,7 +161,7 @@ impl WorkerPool {
     fn start_thread(&self, state: &mut State) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let name = format!("{}-{}", shared.name, state.threads.len());
-        match thread::Builder::new().name(name).spawn(move || shared.work()) {
+        match thread::spawn(name, move || shared.work()) {
             Ok(thread) => {
                 state.threads.push(thread);
                 state.running += 1;
@@ -191,15 +184,12 @@ impl WorkerPool {
 
 impl Drop for WorkerPool {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.closed = true;
-        let waiting = std::mem::take(&mut state.queue);
-        drop(state);
-        self.shared.changed.notify_all();
+        let waiting = self.shared.state.change(|state| {
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        });
         waiting.into_iter().for_each(drop_safely);
-        let wait = self.shared.options.exit_wait;
-        let state = self.shared.ended.wait_timeout_while(self.shared.lock(), wait, |state| state.running > 0);
-        let (mut state, _) = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.wait_while_for(self.shared.options.exit_wait, |state| state.running > 0);
         if state.running > 0 {
             log::warn!(
                 "{} of the threads {}-* are left behind, with jobs that do not end",
@@ -223,35 +213,23 @@ impl Shared {
         }
         while let Some(job) = self.next_job() {
             let report = catch(job);
-            self.lock().idle += 1;
+            self.state.lock().idle += 1;
             if let Err(message) = report.and_then(catch) {
                 log::error!("a job panicked: {message}");
             }
         }
-        let mut state = self.lock();
-        state.running -= 1;
-        state.idle -= 1;
-        drop(state);
-        self.ended.notify_all();
+        self.state.change(|state| {
+            state.running -= 1;
+            state.idle -= 1;
+        });
     }
 
     /// Waits for a job; `None` at the end.
     fn next_job(&self) -> Option<Job> {
-        let mut state = self.lock();
-        loop {
-            if let Some((_, job)) = state.queue.pop_front() {
-                state.idle -= 1;
-                return Some(job);
-            }
-            if state.closed {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.wait_while(|state| state.queue.is_empty() && !state.closed);
+        let (_, job) = state.queue.pop_front()?;
+        state.idle -= 1;
+        Some(job)
     }
 }
 
@@ -280,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_pool_without_jobs_has_no_threads() {
-        assert_eq!(pool(4, 4).shared.lock().running, 0);
+        assert_eq!(pool(4, 4).shared.state.lock().running, 0);
     }
 
     #[test]
@@ -292,7 +270,7 @@ mod tests {
                 jobs.into_iter().map(|(release, job)| (release, pool.submit(job).unwrap())).collect();
             let refused = pool.submit(job(|| ())).err().unwrap();
             assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
-            assert_eq!(pool.shared.lock().threads.len(), threads);
+            assert_eq!(pool.shared.state.lock().threads.len(), threads);
             drop(releases);
         }
     }
@@ -332,7 +310,7 @@ mod tests {
         let (done, is_done) = mpsc::channel();
         pool.submit(job(move || done.send(()).unwrap())).unwrap();
         assert_eq!(is_done.recv(), Ok(()));
-        assert_eq!(pool.shared.lock().running, 1);
+        assert_eq!(pool.shared.state.lock().running, 1);
     }
 
     #[test]

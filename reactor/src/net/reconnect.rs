@@ -116,6 +116,10 @@ impl Reconnect {
 
 /// A word that differs from call to call and from process to process; the keys of the standard library's hash maps do.
 fn random_word() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(word) = crate::sim::calls::random_word() {
+        return word;
+    }
     RandomState::new().hash_one(())
 }
 

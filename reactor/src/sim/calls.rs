@@ -67,6 +67,11 @@ pub(crate) fn delete(epoll: i32, fd: i32) -> io::Result<()> {
     traced("epoll_ctl DEL", fd, |kernel| kernel.unwatch(epoll, fd))
 }
 
+/// What stands for getrandom(2); `None` outside of a simulation.
+pub(crate) fn random_word() -> Option<u64> {
+    world::call(|kernel| kernel.random.bits())
+}
+
 /// Whether timeouts in nanoseconds are known.
 pub(crate) fn is_precise() -> bool {
     world::call(|kernel| kernel.precise).unwrap_or(false)

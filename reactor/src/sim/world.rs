@@ -48,8 +48,10 @@ enum Status {
     Sleeping {
         until: u64,
     },
-    /// For another thread to do something.
-    Parked,
+    /// For another thread to do something, or for the time.
+    Parked {
+        until: Option<u64>,
+    },
     /// For the others to come to rest, to look at how things stand.
     Watching,
     Ended,
@@ -178,10 +180,10 @@ impl World {
     }
 
     /// Blocks until another thread does something that may have been waited for.
-    fn park(&self, me: usize) {
+    fn park(&self, me: usize, until: Option<u64>) {
         let state = self.lock();
         if state.over.is_none() {
-            let state = self.block(state, me, Status::Parked);
+            let state = self.block(state, me, Status::Parked { until });
             state.check_here(me);
         }
     }
@@ -250,7 +252,8 @@ impl State {
                 looks || !self.kernel.sleeps_on(epoll) || deadline.is_some_and(due)
             }
             Status::Sleeping { until } => due(until),
-            Status::Parked | Status::Watching | Status::Ended => false,
+            Status::Parked { until } => until.is_some_and(due),
+            Status::Watching | Status::Ended => false,
         }
     }
 
@@ -259,6 +262,7 @@ impl State {
         let deadline = |thread: &Thread| match thread.status {
             Status::Polling { deadline, .. } => deadline,
             Status::Sleeping { until } => Some(until),
+            Status::Parked { until } => until,
             _ => None,
         };
         let deadlines = self.threads.iter().filter_map(deadline);
@@ -278,7 +282,7 @@ impl State {
     /// Who waits for another thread looks again.
     fn unpark(&mut self) {
         for thread in &mut self.threads {
-            if thread.status == Status::Parked {
+            if matches!(thread.status, Status::Parked { .. }) {
                 thread.status = Status::Runnable;
             }
         }
@@ -375,10 +379,10 @@ pub(crate) fn goes_on() -> bool {
     place().is_some_and(|place| place.world.lock().over.is_none())
 }
 
-/// Blocks until another thread of the simulation calls [`unpark`].
-pub(crate) fn park() {
+/// Blocks until another thread of the simulation calls [`unpark`], or until this time.
+pub(crate) fn park(until: Option<u64>) {
     if let Some(place) = place() {
-        place.world.park(place.thread);
+        place.world.park(place.thread, until);
     }
 }
 
@@ -449,7 +453,7 @@ pub(crate) fn await_end(thread: usize) {
         if ended {
             return;
         }
-        place.world.park(place.thread);
+        place.world.park(place.thread, None);
     }
 }
 

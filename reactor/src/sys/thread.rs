@@ -4,6 +4,7 @@ use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// A thread that was started.
 #[derive(Debug)]
@@ -63,16 +64,40 @@ impl<T> Monitor<T> {
         result
     }
 
+    /// [`change`](Self::change) after which one of those who wait, all for the same, has something to do.
+    pub(crate) fn change_for_one<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_one();
+        #[cfg(feature = "sim")]
+        crate::sim::world::unpark();
+        result
+    }
+
     /// Waits for as long as `waits` holds.
     pub(crate) fn wait_while(&self, waits: impl Fn(&T) -> bool) -> MutexGuard<'_, T> {
         #[cfg(feature = "sim")]
         while crate::sim::world::goes_on() && waits(&self.lock()) {
-            crate::sim::world::park();
+            crate::sim::world::park(None);
         }
         self.changed.wait_while(self.lock(), |value| waits(value)).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, T> {
+    /// Waits for as long as `waits` holds, for at most `longest`.
+    pub(crate) fn wait_while_for(&self, longest: Duration, waits: impl Fn(&T) -> bool) -> MutexGuard<'_, T> {
+        #[cfg(feature = "sim")]
+        if let Some(now) = crate::sim::world::now_ns() {
+            let until = now.saturating_add(u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX));
+            while crate::sim::world::goes_on() && crate::sim::world::now_ns() < Some(until) && waits(&self.lock()) {
+                crate::sim::world::park(Some(until));
+            }
+            return self.lock();
+        }
+        let waited = self.changed.wait_timeout_while(self.lock(), longest, |value| waits(value));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The value, which nobody is told of that it changes.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
