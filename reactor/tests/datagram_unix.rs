@@ -37,7 +37,7 @@ fn a_sender_without_a_name_is_shown_and_cannot_be_answered() {
     let server = TestLoop::start(Limits::default(), |_| ());
     let handler = Listening::doing(move |cx, from, bytes| {
         let answered = cx.reply(bytes);
-        told.send((from.clone(), answered.as_ref().map_err(|error| error.kind()).err())).expect("the test waits");
+        told.send((from.clone(), answered.as_ref().map_err(std::io::Error::kind).err())).expect("the test waits");
         answered
     });
     let (_, local, ears) = bind(&server, &unix_url(), &DatagramOptions::default(), handler);

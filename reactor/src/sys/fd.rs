@@ -69,6 +69,15 @@ impl FdRef<'_> {
     }
 }
 
+/// For tests, which look at real sockets by other means than ours.
+#[cfg(test)]
+impl std::os::fd::AsFd for FdRef<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as this is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.raw) }
+    }
+}
+
 impl<'a> From<BorrowedFd<'a>> for FdRef<'a> {
     fn from(fd: BorrowedFd<'a>) -> Self {
         Self { raw: fd.as_raw_fd(), lent: PhantomData }
