@@ -27,7 +27,9 @@ fn file_of(name: &str) -> PathBuf {
         Some((program, rest)) => format!("{program}/tests/{rest}.rs"),
         None => format!("reactor/tests/{name}.rs"),
     };
-    workspace().join(path)
+    let file = workspace().join(path);
+    // A test in several files has a directory.
+    if file.exists() { file } else { file.with_extension("").join("main.rs") }
 }
 
 /// Whether a text in backticks is the name of a test or of a file of tests, and not one of code.
@@ -46,7 +48,7 @@ fn every_behaviour_has_its_row() {
 fn every_row_says_how_it_is_held() {
     for (number, row) in rows() {
         let has_test = row.split('`').skip(1).step_by(2).any(is_name);
-        let has_answer = ["By construction", "Not offered", "simulation: "].iter().any(|answer| row.contains(answer));
+        let has_answer = ["By construction", "Not offered"].iter().any(|answer| row.contains(answer));
         assert!(has_test || has_answer, "{number} has no answer");
     }
 }
