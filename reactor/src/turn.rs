@@ -231,7 +231,9 @@ impl<S: 'static> EventLoop<S> {
     }
 
     fn settle_once(&mut self) {
-        for token in std::mem::take(&mut self.engine.dirty) {
+        // A flush adds no more, for it calls no handler; should it ever, that is flushed by the next round.
+        let mut dirty = std::mem::take(&mut self.engine.dirty);
+        for token in dirty.drain(..) {
             match self.engine.sources.get_mut(token.key()) {
                 Some(Source::Connection(connection)) => {
                     connection.clear(Flag::DIRTY);
@@ -243,6 +245,10 @@ impl<S: 'static> EventLoop<S> {
                 }
                 _ => {}
             }
+        }
+        if self.engine.dirty.is_empty() {
+            // Its memory serves again.
+            self.engine.dirty = dirty;
         }
         while let Some((token, reason)) = self.engine.ended.pop_front() {
             match self.engine.sources.get(token.key()) {
