@@ -6,7 +6,7 @@ use crate::acceptor::{Accepted, Acceptor, Rest, Turned};
 use crate::address::SocketAddress;
 use crate::application::call;
 use crate::event_loop::EventLoop;
-use crate::handle::Mail;
+use crate::handle::Errand;
 use crate::handler::Handler;
 use crate::placement::{Placement, VacancyBell};
 use crate::source::Source;
@@ -157,7 +157,7 @@ impl<S: 'static> EventLoop<S> {
         if self.engine.deregister_shared_listener(token) {
             for sibling in &self.app.siblings {
                 // A sibling whose mailbox is full is awake and will look at the listener when it has an edge.
-                let _ = sibling.post_urgent(Mail::AcceptAgain);
+                let _ = sibling.post_urgent(Errand::AcceptAgain);
             }
         }
     }

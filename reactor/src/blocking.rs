@@ -10,7 +10,7 @@ use crate::application::{Done, Outcome, call_beside, run_task};
 use crate::connection::Phase;
 use crate::context::{Context, LoopContext};
 use crate::event_loop::EventLoop;
-use crate::handle::Mail;
+use crate::handle::Errand;
 use crate::metrics::Counters;
 use crate::unwind::{catch, drop_safely};
 use crate::worker_pool::Report;
@@ -97,7 +97,7 @@ impl<S: 'static> LoopContext<'_, S> {
             Box::new(move || {
                 drop(running);
                 // A loop that has ended asks for no outcome.
-                let _ = handle.post_urgent(Mail::JobDone(place, outcome));
+                let _ = handle.post_urgent(Errand::JobDone(place, outcome));
             }) as Report
         }))?;
         self.app.jobs.insert(done);

@@ -11,7 +11,7 @@ use crate::context::LoopContext;
 use crate::datagram_handler::DatagramHandler;
 use crate::drain_report::{Drain, DrainReport};
 use crate::engine::{Engine, idle_ms};
-use crate::handle::{LoopHandle, Mail};
+use crate::handle::{Errand, LoopHandle, Mail};
 use crate::handler::Handler;
 use crate::interest::Interest;
 use crate::limits::Limits;
@@ -346,7 +346,7 @@ fn names<S: 'static>(resolver: Arc<Resolver>, handle: &LoopHandle<S>) -> Names {
     let handle = handle.clone();
     let answer = move |token, round, found| {
         // A loop that has ended asks for no address.
-        let _ = handle.post_urgent(Mail::LookedUp(token, round, found));
+        let _ = handle.post_urgent(Errand::LookedUp(token, round, found));
     };
     Names { resolver, answer: Arc::new(answer) }
 }

@@ -27,12 +27,17 @@ pub struct LoopHandle<S = ()> {
     counters: Arc<Counters>,
 }
 
-/// What can be asked of a loop.
+/// What is in a loop's mailbox: two words, for between two processors a message costs what it takes of a cache line.
 pub(crate) enum Mail<S> {
+    Execute(Task<S>),
+    Errand(Box<Errand>),
+}
+
+/// What can be asked of a loop without knowing its types.
+pub(crate) enum Errand {
     Send(ConnId, Vec<u8>),
     Close(ConnId),
     Broadcast(Group, SharedBytes),
-    Execute(Task<S>),
     /// A socket that another loop accepted.
     Adopt {
         fd: Fd,
@@ -62,7 +67,7 @@ impl<S> LoopHandle<S> {
     /// # Errors
     /// [`PostError`]: the mailbox is full, or the loop has ended. Nothing was sent.
     pub fn send(&self, id: ConnId, bytes: impl Into<Vec<u8>>) -> Result<(), PostError> {
-        self.post(Mail::Send(id, bytes.into()))
+        self.post(Errand::Send(id, bytes.into()))
     }
 
     /// Closes a connection of the loop, once what waits is sent.
@@ -70,7 +75,7 @@ impl<S> LoopHandle<S> {
     /// # Errors
     /// [`PostError`]: the mailbox is full, or the loop has ended.
     pub fn close(&self, id: ConnId) -> Result<(), PostError> {
-        self.post(Mail::Close(id))
+        self.post(Errand::Close(id))
     }
 
     /// Sends to all members of a group on this loop; the bytes are not copied. All loops of a server:
@@ -79,7 +84,7 @@ impl<S> LoopHandle<S> {
     /// # Errors
     /// [`PostError`]: the mailbox is full, or the loop has ended. Nothing was sent.
     pub fn broadcast(&self, group: Group, bytes: impl Into<SharedBytes>) -> Result<(), PostError> {
-        self.post(Mail::Broadcast(group, bytes.into()))
+        self.post(Errand::Broadcast(group, bytes.into()))
     }
 
     /// Runs a closure on the loop's thread, with access to everything there.
@@ -104,7 +109,7 @@ impl<S> LoopHandle<S> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn execute(&self, task: impl FnOnce(&mut LoopContext<'_, S>) + Send + 'static) -> Result<(), PostError> {
-        self.post(Mail::Execute(Box::new(task)))
+        self.postbox.post(Mail::Execute(Box::new(task))).map_err(|(error, _)| error)
     }
 
     /// Drains the loop within `grace` and ends it: see [`EventLoop::run`](crate::EventLoop::run). A second call can
@@ -116,7 +121,7 @@ impl<S> LoopHandle<S> {
         let now = clock::now();
         // A grace beyond what the clock can tell is as good as a year.
         let deadline = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86_400));
-        self.post_urgent(Mail::Shutdown(deadline))
+        self.post_urgent(Errand::Shutdown(deadline))
     }
 
     /// Ends the loop at the end of its turn; open connections are cut.
@@ -124,7 +129,7 @@ impl<S> LoopHandle<S> {
     /// # Errors
     /// [`PostError::Stopped`]: the loop has ended.
     pub fn stop(&self) -> Result<(), PostError> {
-        self.post_urgent(Mail::Stop)
+        self.post_urgent(Errand::Stop)
     }
 
     /// What the loop has counted.
@@ -137,17 +142,17 @@ impl<S> LoopHandle<S> {
         &self.counters
     }
 
-    pub(crate) fn post(&self, mail: Mail<S>) -> Result<(), PostError> {
-        self.try_post(mail).map_err(|(error, _)| error)
+    fn post(&self, errand: Errand) -> Result<(), PostError> {
+        self.try_post(errand).map_err(|(error, _)| error)
     }
 
     /// Posts even into a full mailbox: for the few messages that the program's life depends on.
-    pub(crate) fn post_urgent(&self, mail: Mail<S>) -> Result<(), PostError> {
-        self.postbox.post_urgent(mail).map_err(|(error, _)| error)
+    pub(crate) fn post_urgent(&self, errand: Errand) -> Result<(), PostError> {
+        self.postbox.post_urgent(Mail::Errand(Box::new(errand))).map_err(|(error, _)| error)
     }
 
-    pub(crate) fn try_post(&self, mail: Mail<S>) -> Result<(), (PostError, Mail<S>)> {
-        self.postbox.post(mail)
+    pub(crate) fn try_post(&self, errand: Errand) -> Result<(), (PostError, Mail<S>)> {
+        self.postbox.post(Mail::Errand(Box::new(errand)))
     }
 }
 
@@ -160,5 +165,15 @@ impl<S> Clone for LoopHandle<S> {
 impl<S> fmt::Debug for LoopHandle<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoopHandle").field("metrics", &self.metrics()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_two_words_in_the_queue() {
+        assert_eq!(size_of::<Mail<()>>(), 16);
     }
 }

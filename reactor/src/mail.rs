@@ -3,7 +3,7 @@
 use crate::address::SocketAddress;
 use crate::application::run_task;
 use crate::event_loop::EventLoop;
-use crate::handle::Mail;
+use crate::handle::{Errand, Mail};
 use crate::placement::awaits_sockets;
 use crate::sys::fd::Fd;
 
@@ -17,23 +17,29 @@ impl<S: 'static> EventLoop<S> {
             let Some(mail) = self.mailbox.take() else { return };
             self.engine.counters.messages.add(1);
             match mail {
-                Mail::Send(id, bytes) => {
-                    self.context().send_to(id, &bytes);
-                }
-                Mail::Close(id) => {
-                    if let Some(mut peer) = self.context().peer(id) {
-                        peer.close_after_flush();
-                    }
-                }
-                Mail::Broadcast(group, bytes) => self.engine.broadcast(group, &bytes, None),
                 Mail::Execute(task) => run_task(&mut self.engine, &mut self.app, task),
-                Mail::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
-                Mail::AcceptAgain => self.accept_from_all(),
-                Mail::JobDone(job, outcome) => self.finish_job(job, outcome),
-                Mail::LookedUp(token, round, found) => self.engine.looked_up(token, round, found),
-                Mail::Shutdown(deadline) => self.engine.request_exit(self.engine.clock.deadline_at(deadline)),
-                Mail::Stop => self.engine.request_exit(0),
+                Mail::Errand(errand) => self.run_errand(*errand),
             }
+        }
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Send(id, bytes) => {
+                self.context().send_to(id, &bytes);
+            }
+            Errand::Close(id) => {
+                if let Some(mut peer) = self.context().peer(id) {
+                    peer.close_after_flush();
+                }
+            }
+            Errand::Broadcast(group, bytes) => self.engine.broadcast(group, &bytes, None),
+            Errand::JobDone(job, outcome) => self.finish_job(job, outcome),
+            Errand::LookedUp(token, round, found) => self.engine.looked_up(token, round, found),
+            Errand::Adopt { fd, peer, factory } => self.adopt_handed_over(fd, &peer, factory),
+            Errand::AcceptAgain => self.accept_from_all(),
+            Errand::Shutdown(deadline) => self.engine.request_exit(self.engine.clock.deadline_at(deadline)),
+            Errand::Stop => self.engine.request_exit(0),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::address::{SocketAddress, UnixName};
-use crate::handle::{LoopHandle, Mail};
+use crate::handle::{Errand, LoopHandle, Mail};
 use crate::mailbox::{Mailbox, PostError, Postbox};
 use crate::metrics::Counters;
 use crate::placement::{Balance, Handover, Placement, VacancyBell, awaits_sockets};
@@ -95,7 +95,9 @@ impl Worker {
         while awaits_sockets(&bells, &self.mailbox) {
             sleep(&self.mailbox, || accepting.load(Ordering::SeqCst) == 0);
             for mail in read_mail(&mut self.mailbox) {
-                if let Mail::Adopt { .. } = mail {
+                if let Mail::Errand(errand) = mail
+                    && let Errand::Adopt { .. } = *errand
+                {
                     self.counters.open.add(1);
                     self.counters.handed_over.add_released(1);
                 }

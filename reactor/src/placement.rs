@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::address::SocketAddress;
-use crate::handle::{LoopHandle, Mail};
+use crate::handle::{Errand, LoopHandle, Mail};
 use crate::mailbox::Mailbox;
 use crate::sync::{AtomicBool, Ordering, fence};
 use crate::sys::fd::Fd;
@@ -65,14 +65,17 @@ impl<S> Placement<S> {
             return Some(fd);
         }
         let target = &self.targets[index];
-        match target.handle.try_post(Mail::Adopt { fd, peer: peer.clone(), factory }) {
+        match target.handle.try_post(Errand::Adopt { fd, peer: peer.clone(), factory }) {
             Ok(()) => {
                 target.handle.counters().handed.add(1);
                 None
             }
             // That loop is swamped or gone.
-            Err((_, Mail::Adopt { fd, .. })) => Some(fd),
-            Err(_) => None,
+            Err((_, Mail::Errand(errand))) => match *errand {
+                Errand::Adopt { fd, .. } => Some(fd),
+                _ => None,
+            },
+            Err((_, Mail::Execute(_))) => None,
         }
     }
 
@@ -81,7 +84,7 @@ impl<S> Placement<S> {
         self.handover.ended.store(true, Ordering::Release);
         for target in &self.targets {
             // A loop that has ended waits for nothing.
-            let _ = target.handle.post_urgent(Mail::AcceptAgain);
+            let _ = target.handle.post_urgent(Errand::AcceptAgain);
         }
     }
 
@@ -147,7 +150,7 @@ impl<S> VacancyBell<S> {
         fence(Ordering::SeqCst);
         if self.handover.resting.load(Ordering::Relaxed) && self.handover.resting.swap(false, Ordering::Relaxed) {
             // A full mailbox means that the accepting loop is awake; it looks again at its next close.
-            let _ = self.acceptor.post_urgent(Mail::AcceptAgain);
+            let _ = self.acceptor.post_urgent(Errand::AcceptAgain);
         }
     }
 }
