@@ -308,6 +308,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn no_index_outgrows_twenty_two_bits() {
         let mut registry = Registry::with_max(usize::MAX);
         for _ in 0..MAX_SLOTS {

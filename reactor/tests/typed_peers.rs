@@ -79,6 +79,7 @@ fn join(room: &TestLoop<Room>, name: &str) -> Client {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn what_one_says_all_others_hear() {
     let room = chat_room();
     let mut ann = join(&room, "ann");
