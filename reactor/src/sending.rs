@@ -218,9 +218,13 @@ impl Engine {
         if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
             return;
         }
-        let held = connection.held();
+        let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
         let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
         let left = held - connection.held();
+        // Who is told already is told again only of what the kernel did not take this time.
+        if tries && connection.queued() > 0 {
+            connection.set(Flag::TELL_DRAINED);
+        }
         self.counters.buffered.subtract(left as u64);
         self.count_sent(token, sent);
         match result {
@@ -237,9 +241,6 @@ impl Engine {
             return;
         }
         let queued = connection.queued();
-        if queued > 0 {
-            connection.set(Flag::TELL_DRAINED);
-        }
         let mut again = queued > 0 && connection.has(Flag::WRITABLE);
         if queued <= low_mark {
             if connection.has(Flag::BLOCKED) {

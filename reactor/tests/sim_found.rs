@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use reactor::sim::{Faults, Peer, Sim};
@@ -69,4 +71,46 @@ fn bytes_that_left_before_an_error_count_as_sent() {
         }
         assert_eq!(event_loop.metrics().buffered, 0, "seed {seed}");
     }
+}
+
+/// Answers the first bytes with more than a socket takes, and listens on.
+struct Talker {
+    words: usize,
+    drained: Rc<Cell<u32>>,
+}
+
+impl Handler for Talker {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        cx.send(vec![7; std::mem::take(&mut self.words)])
+    }
+
+    fn on_drained(&mut self, _cx: &mut Context<'_>) -> Result {
+        self.drained.set(self.drained.get() + 1);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_reader_that_sends_on_is_not_told_of_room_again_and_again() {
+    let (sim, drained) = (Sim::new(0), Rc::new(Cell::new(0)));
+    let mut event_loop = EventLoop::new(()).unwrap();
+    let counted = Rc::clone(&drained);
+    let make = move |_: &_| Talker { words: 150_000, drained: Rc::clone(&counted) };
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), make).unwrap();
+    let mut peer = sim.connect("127.0.0.1:7");
+    peer.set_receive_buffer(10);
+    peer.stop_reading();
+    let end = sim.now() + Duration::from_secs(1);
+    for bytes in [b"?", b"!"] {
+        peer.send(bytes);
+        event_loop.turn(Some(Duration::from_millis(1))).unwrap();
+        event_loop.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let turns = event_loop.metrics().turns;
+    while sim.now() < end {
+        event_loop.turn(Some(end - sim.now())).unwrap();
+        assert!(event_loop.metrics().turns - turns < 10, "the loop spins");
+    }
+    assert!(drained.get() <= 2, "on_drained was called {} times", drained.get());
 }
