@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use reactor::sim::{Faults, Peer, Random, Seeds, Sim};
 use reactor::{
-    Balance, ConnId, Context, Handler, Input, Limits, ListenOptions, LoopHandle, Metrics, Result, Server, Sharing,
+    Balance, ConnId, ConnectOptions, Context, Handler, Input, Limits, ListenOptions, LoopHandle, Metrics, Result,
+    Server, Sharing,
 };
 
 /// Echoes, and sends what is posted to it between.
@@ -199,6 +200,39 @@ fn life_in_shortage(seed: u64, faults: &Faults) -> io::Result<()> {
     drop(server);
     assert_eq!(sim.descriptors(), 0, "{}", sim.dump());
     Ok(())
+}
+
+/// Waits for what it is never told.
+struct Waiting;
+
+impl Handler for Waiting {
+    fn on_data(&mut self, _cx: &mut Context<'_>, _input: &mut Input<'_>) -> Result {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loop_that_is_full_of_its_own_connections_leaves_clients_to_the_others() {
+    Seeds::first(SEEDS).from(3_000_000).check(&Faults::default(), |sim| {
+        let remote = sim.listen("198.51.100.1:80");
+        let plan = Plan { sharing: Sharing::Exclusive, threads: 3, clients: 0, room: 6 };
+        let server = plan.start(&Arc::default())?;
+        let full = sim.random().index(3);
+        for _ in 0..2 {
+            let target = remote.address().clone();
+            let connect = move |cx: &mut reactor::LoopContext<'_>| {
+                cx.connect(target, &ConnectOptions::default(), Waiting).expect("there is room");
+            };
+            server.handle().loops()[full].execute(connect)?;
+        }
+        sim.wait_until(|| server.handle().metrics().connected == 2);
+        for _ in 0..10 {
+            let mut client = sim.connect("127.0.0.1:7");
+            client.send(b"x");
+            sim.wait_until(|| client.received_len() == 1);
+        }
+        Ok(())
+    });
 }
 
 /// For each test here. `REACTOR_SEEDS` says otherwise.

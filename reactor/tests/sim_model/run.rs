@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reactor::sim::{Answer, Faults, Peer, PeerState, Random, Remote, Sim};
-use reactor::{EventLoop, Limits, ListenOptions, Metrics, SocketAddress};
+use reactor::{ConnId, EventLoop, Limits, ListenOptions, LoopContext, Metrics, SocketAddress};
 
 use crate::ledger::{Bounds, Ledger};
 use crate::pattern::Pattern;
@@ -120,8 +120,8 @@ impl<'a> Run<'a> {
             return self.connect();
         }
         match self.random.below(40) {
-            0 => self.post(),
-            1 => self.answer(),
+            0..3 => self.post(),
+            3 => self.answer(),
             _ => self.act_as_client(),
         }
     }
@@ -167,13 +167,16 @@ impl<'a> Run<'a> {
         let done = Arc::clone(&self.done);
         let target = self.random.index(self.clients.len());
         let front = self.fronts.borrow().get(&target).copied();
+        let (whim, delay) = (self.random.below(2), Duration::from_micros(self.random.magnitude(500_000)));
         let posted = self.event_loop.handle().execute(move |cx| {
             done.fetch_add(1, Ordering::Relaxed);
             let Some(number) = front else { return };
             let ledger = Rc::clone(&cx.state().ledger);
             let id = ledger.borrow().accounts[number].id;
-            if let Some(mut peer) = id.and_then(|id| cx.peer(id)) {
-                peer.want_drained();
+            let Some(id) = id.filter(|&id| cx.peer(id).is_some()) else { return };
+            match whim {
+                0 => ask(cx, id, |peer| peer.want_drained()),
+                _ => pause(cx, id, number, delay),
             }
         });
         self.posted += u64::from(posted.is_ok());
@@ -285,6 +288,8 @@ impl<'a> Run<'a> {
 {dump}"
                 );
             }
+            let told = account.eof || account.finished || !reads || !client.ended || !client.polite;
+            assert!(told, "client {index} has ended, and its connection was not told: {account:?}");
             let reason = account.closed.as_deref().unwrap_or("eof");
             let failed = matches!(state, PeerState::Failed(_)) && self.faults.reset > 0.0;
             if account.finished && client.polite && !failed && matches!(reason, "eof" | "closed" | "shutdown") {
@@ -340,6 +345,23 @@ impl Client {
         how(&mut self.peer);
         (self.polite, self.ended) = (false, true);
     }
+}
+
+fn ask(cx: &mut LoopContext<'_, Shared>, id: ConnId, what: fn(&mut reactor::Peer<'_>)) {
+    if let Some(mut peer) = cx.peer(id) {
+        what(&mut peer);
+    }
+}
+
+/// Pauses a connection from outside of its callbacks, and resumes it so after a while.
+fn pause(cx: &mut LoopContext<'_, Shared>, id: ConnId, number: usize, delay: Duration) {
+    ask(cx, id, |peer| peer.pause());
+    cx.state().ledger.borrow_mut().accounts[number].paused = true;
+    let resume = move |cx: &mut LoopContext<'_, Shared>| {
+        cx.state().ledger.borrow_mut().accounts[number].paused = false;
+        ask(cx, id, |peer| peer.resume());
+    };
+    cx.run_after(delay, resume).expect("the loop has room for tasks");
 }
 
 /// Bounds small enough to be met.
