@@ -175,6 +175,20 @@ impl Sim {
         Ok(())
     }
 
+    /// Runs a loop on the calling thread for so much virtual time.
+    ///
+    /// # Errors
+    /// As [`EventLoop::turn`].
+    pub fn run_for<S>(&self, event_loop: &mut EventLoop<S>, time: Duration) -> io::Result<()> {
+        let end = self.now().saturating_add(time);
+        loop {
+            event_loop.turn(Some(end.saturating_sub(self.now())))?;
+            if self.now() >= end {
+                return Ok(());
+            }
+        }
+    }
+
     /// Sleeps in virtual time, while the other threads of the simulation run.
     ///
     /// # Panics

@@ -167,16 +167,17 @@ impl<'a> Run<'a> {
         let done = Arc::clone(&self.done);
         let target = self.random.index(self.clients.len());
         let front = self.fronts.borrow().get(&target).copied();
-        let (whim, delay) = (self.random.below(2), Duration::from_micros(self.random.magnitude(500_000)));
+        let (pauses, delay) = (self.random.chance(0.5), Duration::from_micros(self.random.magnitude(500_000)));
         let posted = self.event_loop.handle().execute(move |cx| {
             done.fetch_add(1, Ordering::Relaxed);
             let Some(number) = front else { return };
             let ledger = Rc::clone(&cx.state().ledger);
             let id = ledger.borrow().accounts[number].id;
-            let Some(id) = id.filter(|&id| cx.peer(id).is_some()) else { return };
-            match whim {
-                0 => ask(cx, id, |peer| peer.want_drained()),
-                _ => pause(cx, id, number, delay),
+            let Some(id) = id else { return };
+            if pauses {
+                pause(cx, id, number, delay);
+            } else if let Some(mut peer) = cx.peer(id) {
+                peer.want_drained();
             }
         });
         self.posted += u64::from(posted.is_ok());
@@ -347,19 +348,17 @@ impl Client {
     }
 }
 
-fn ask(cx: &mut LoopContext<'_, Shared>, id: ConnId, what: fn(&mut reactor::Peer<'_>)) {
-    if let Some(mut peer) = cx.peer(id) {
-        what(&mut peer);
-    }
-}
-
 /// Pauses a connection from outside of its callbacks, and resumes it so after a while.
 fn pause(cx: &mut LoopContext<'_, Shared>, id: ConnId, number: usize, delay: Duration) {
-    ask(cx, id, |peer| peer.pause());
+    if let Some(mut peer) = cx.peer(id) {
+        peer.pause();
+    }
     cx.state().ledger.borrow_mut().accounts[number].paused = true;
     let resume = move |cx: &mut LoopContext<'_, Shared>| {
         cx.state().ledger.borrow_mut().accounts[number].paused = false;
-        ask(cx, id, |peer| peer.resume());
+        if let Some(mut peer) = cx.peer(id) {
+            peer.resume();
+        }
     };
     cx.run_after(delay, resume).expect("the loop has room for tasks");
 }
