@@ -221,6 +221,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no sendfile(2)")]
     fn bytes_shared_bytes_and_files_keep_their_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut file = tempfile::tempfile().unwrap();
@@ -243,6 +244,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no sendfile(2)")]
     fn a_file_that_is_shorter_than_promised_is_an_error_with_the_count() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut file = tempfile::tempfile().unwrap();
