@@ -3,16 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod echo;
-mod inherited;
 mod options;
 mod stats;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use echo_server::cli;
-use echo_server::console::{self, Console};
-use echo_server::logging;
+use program::cli;
+use program::console::{self, Console};
+use program::{inherited, logging};
 use reactor::{
     Address, DatagramOptions, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use clap_complete::Shell;
-use echo_server::{cli, logging};
+use program::{cli, logging};
 use reactor::{Address, Balance, Limits, Sharing};
 use tracing_subscriber::filter::Targets;
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use echo_server::console::Console;
+use program::console::Console;
 use reactor::{Metrics, ServerHandle};
 
 /// Statistics under way. Dropping it says the last line.

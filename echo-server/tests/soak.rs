@@ -123,7 +123,7 @@ fn settle(server: &Server, descriptors: usize) -> Level {
 
 #[test]
 fn nothing_is_left_behind() {
-    let lasting = env::var("SOAK").map_or(Ok(DEFAULT), |text| echo_server::cli::duration(&text)).unwrap();
+    let lasting = env::var("SOAK").map_or(Ok(DEFAULT), |text| program::cli::duration(&text)).unwrap();
     let seed = env::var("REACTOR_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("{lasting:?} with REACTOR_SEED={seed}");
     let server = Server::start(&[

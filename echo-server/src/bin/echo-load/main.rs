@@ -19,9 +19,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use echo_server::cli;
-use echo_server::console::{self, Console};
-use echo_server::logging;
+use program::cli;
+use program::console::{self, Console};
+use program::logging;
 use rustix::process::Signal;
 use tracing::level_filters::LevelFilter;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap_complete::Shell;
-use echo_server::{cli, logging};
+use program::{cli, logging};
 use reactor::{Address, ConnectOptions};
 use tracing_subscriber::filter::Targets;
 

@@ -10,7 +10,10 @@ use reactor::Listener;
 /// The listening sockets passed in, in their order; none when this process was started in the usual way.
 ///
 /// To be called before any thread starts: it takes `LISTEN_FDS` out of the environment.
-pub(crate) fn listeners() -> anyhow::Result<Vec<Listener>> {
+///
+/// # Errors
+/// A socket that was passed in is no listening stream socket; the error says which.
+pub fn listeners() -> anyhow::Result<Vec<Listener>> {
     let mut passed = ListenFd::from_env();
     (0..passed.len()).map(|index| listener(&mut passed, index)).collect()
 }

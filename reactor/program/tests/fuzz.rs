@@ -1,6 +1,6 @@
 //! The fuzz targets hold on their corpora and on thousands of inputs made of them, without a fuzzer.
 
-#[path = "../../reactor/fuzz/mutation.rs"]
+#[path = "../../fuzz/mutation.rs"]
 mod mutation;
 #[path = "../fuzz/targets.rs"]
 mod targets;

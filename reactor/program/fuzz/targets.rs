@@ -1,6 +1,6 @@
 //! What each fuzz target does with its input: it fails by a panic. libFuzzer runs these, and so does `tests/fuzz.rs`.
 
-use echo_server::{cli, logging};
+use program::{cli, logging};
 
 /// Every value of an option that is read from text is within its bounds, or refused with a reason on one line.
 pub(crate) fn option_values(bytes: &[u8]) {

@@ -1,0 +1,9 @@
+//! What the programs of this workspace have in common: how they read their options, what they say on stderr, and the
+//! sockets that a service manager passes in.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod console;
+pub mod inherited;
+pub mod logging;
