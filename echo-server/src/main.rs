@@ -5,6 +5,7 @@
 mod echo;
 mod options;
 mod stats;
+mod view;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ use tracing::level_filters::LevelFilter;
 use crate::echo::{DatagramEcho, Echo};
 use crate::options::Options;
 use crate::stats::Stats;
+use crate::view::Views;
 
 fn main() -> ExitCode {
     let options = match cli::parse::<Options>() {
@@ -37,9 +39,11 @@ fn main() -> ExitCode {
 
 /// Runs the server from its start to its end.
 fn serve(options: &Options) -> anyhow::Result<()> {
-    let builder = builder(options)?;
+    let views = Views::default();
+    let builder = views.shown_on_signal(builder(options)?);
     // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
     let console = Console::start().context("cannot start")?;
+    views.show_on(&console);
     // Before the first connection, which asks whether it is to be traced.
     logging::start(&console, options.log_level.clone(), LevelFilter::INFO);
     let server = builder.start().context("cannot start")?;

@@ -87,6 +87,8 @@ pub struct EventLoop<S: 'static = ()> {
     pub(crate) working: Vec<Token>,
     /// When callbacks were last timed, in nanoseconds of the loop's clock.
     pub(crate) timed_at_ns: u64,
+    /// When the turn began.
+    pub(crate) turn_began_ns: u64,
 }
 
 impl<S: 'static> EventLoop<S> {
@@ -121,6 +123,7 @@ impl<S: 'static> EventLoop<S> {
         let workers = WorkerPool::new(WORKERS, WorkerOptions::default(), None)?;
         Ok(Self {
             timed_at_ns: 0,
+            turn_began_ns: 0,
             app: Application::new(state, handle, workers),
             engine,
             scratch,

@@ -156,6 +156,7 @@ pub mod codec;
 mod connecting;
 mod connection;
 mod context;
+mod counter;
 mod datagram;
 mod datagram_context;
 mod datagram_error;
@@ -175,6 +176,7 @@ mod file_range;
 mod group;
 mod handle;
 mod handler;
+mod histogram;
 mod idle;
 mod input;
 mod interest;
@@ -190,6 +192,7 @@ mod outbox;
 mod output;
 mod placement;
 mod poller;
+mod prometheus;
 pub mod registry;
 mod resolver;
 mod scratch;
@@ -209,6 +212,7 @@ mod timer_slots;
 mod token;
 mod turn;
 mod unwind;
+mod view;
 mod wheel;
 mod worker_pool;
 
@@ -225,6 +229,7 @@ pub use event_loop::EventLoop;
 pub use group::Group;
 pub use handle::LoopHandle;
 pub use handler::Handler;
+pub use histogram::Histogram;
 pub use input::Input;
 pub use limits::Limits;
 pub use mailbox::PostError;
@@ -234,12 +239,14 @@ pub use net::{
     MulticastGroup, Reconnect, Target,
 };
 pub use placement::Balance;
+pub use prometheus::prometheus_text;
 pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
 pub use timer::TimerId;
 pub use token::{ConnId, DatagramId, ListenerId, TaskId};
+pub use view::{ConnectionState, ConnectionView, PauseCause, TcpView};
 pub use worker_pool::WorkerOptions;
 
 /// What callbacks answer: an error closes the connection, with that error as the reason.

@@ -4,6 +4,8 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
+use crate::counter::Counter;
+use crate::histogram::{Histogram, LiveHistogram};
 use crate::sync::{AtomicU64, Ordering};
 
 /// What a loop has counted since it started, at one moment. Add snapshots up for several loops.
@@ -56,6 +58,18 @@ pub struct Metrics {
     /// The longest time between two looks at the clock while callbacks ran. The loop looks at least every 32
     /// callbacks, so no callback took longer; in a loop that is not busy it is the longest callback.
     pub longest_callback: Duration,
+    /// How long the stretches of callbacks between two looks at the clock took, each of at most 32 callbacks.
+    pub callback_times: Histogram,
+    /// How long the turns took, from the end of the wait to the next one: the lag of the loop. What became ready while a
+    /// turn was under way, or fell due, waited no longer than that.
+    pub turn_times: Histogram,
+    /// Time spent in callbacks, and in the system calls that they lead to.
+    pub busy: Duration,
+    /// Time spent in the wait for events, spinning ([`Limits::spin`](crate::Limits::spin)) included. It is counted as the
+    /// wait ends.
+    pub waited: Duration,
+    /// Sources that stopped before all was read or sent, for the sake of the others, and go on in the next turn.
+    pub pending: u64,
 }
 
 /// What became of datagrams, and of the sockets that they go through.
@@ -128,6 +142,11 @@ impl AddAssign for Metrics {
         self.jobs_done += other.jobs_done;
         self.datagrams += other.datagrams;
         self.longest_callback = self.longest_callback.max(other.longest_callback);
+        self.callback_times += other.callback_times;
+        self.turn_times += other.turn_times;
+        self.busy += other.busy;
+        self.waited += other.waited;
+        self.pending += other.pending;
     }
 }
 
@@ -155,46 +174,6 @@ impl AddAssign for Closed {
         self.shutdown += other.shutdown;
         self.cut += other.cut;
         self.panic += other.panic;
-    }
-}
-
-/// A number that one thread changes and any thread reads: a plain addition, no locked one.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub(crate) fn add(&self, amount: u64) {
-        self.set(self.get().wrapping_add(amount));
-    }
-
-    /// Adds, and makes what was counted before visible to who sees the sum by [`get_acquired`](Self::get_acquired).
-    pub(crate) fn add_released(&self, amount: u64) {
-        self.0.store(self.get().wrapping_add(amount), Ordering::Release);
-    }
-
-    pub(crate) fn get_acquired(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Subtracts, and makes what was counted before visible to who sees the rest by [`get_acquired`](Self::get_acquired).
-    pub(crate) fn subtract_released(&self, amount: u64) {
-        self.0.store(self.get().wrapping_sub(amount), Ordering::Release);
-    }
-
-    #[inline]
-    pub(crate) fn subtract(&self, amount: u64) {
-        self.set(self.get().wrapping_sub(amount));
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -275,6 +254,10 @@ pub(crate) struct Counters {
     pub(crate) handed_over: Counter,
     pub(crate) datagrams: DatagramCounters,
     pub(crate) longest_callback_ns: Counter,
+    pub(crate) callback_times: LiveHistogram,
+    pub(crate) turn_times: LiveHistogram,
+    pub(crate) waited_ns: Counter,
+    pub(crate) pending: Counter,
     pub(crate) jobs: JobCounters,
     closed: [Counter; 10],
 }
@@ -297,6 +280,7 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self) -> Metrics {
+        let callback_times = self.callback_times.snapshot();
         let [eof, closed, aborted, error, connect_failed, timeout, overflow, shutdown, cut, panic] =
             [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|index: usize| self.closed[index].get());
         Metrics {
@@ -321,6 +305,12 @@ impl Counters {
             jobs_done: self.jobs.done.load(Ordering::Relaxed),
             datagrams: self.datagrams.snapshot(),
             longest_callback: Duration::from_nanos(self.longest_callback_ns.get()),
+            // The stretches are all the time there is between waits.
+            busy: callback_times.sum(),
+            callback_times,
+            turn_times: self.turn_times.snapshot(),
+            waited: Duration::from_nanos(self.waited_ns.get()),
+            pending: self.pending.get(),
         }
     }
 }

@@ -192,7 +192,12 @@ impl<T> Registry<T> {
 
     /// Every value with its key, by rising index; it walks all slots ever used.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        (0..self.generations.len() as u32).filter_map(|index| self.at(index))
+        self.from(0)
+    }
+
+    /// Every value in slot `index` or behind it, with its key, by rising index.
+    pub fn from(&self, index: u32) -> impl Iterator<Item = (Key, &T)> {
+        (index..self.generations.len() as u32).filter_map(|index| self.at(index))
     }
 
     /// Takes out the last value slot `index` may hold, and the slot with it.

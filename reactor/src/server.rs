@@ -11,6 +11,7 @@ use crate::group::Group;
 use crate::handle::LoopHandle;
 use crate::mailbox::PostError;
 use crate::metrics::Metrics;
+use crate::prometheus::prometheus_text;
 use crate::shared_bytes::SharedBytes;
 use crate::sys::thread::{Monitor, Thread};
 
@@ -124,6 +125,13 @@ impl<S: 'static> ServerHandle<S> {
         let mut sum = Metrics::default();
         self.loops.iter().for_each(|handle| sum += handle.metrics());
         sum
+    }
+
+    /// What the loops have counted, as Prometheus reads it; see [`prometheus_text`].
+    #[must_use]
+    pub fn prometheus_text(&self, prefix: &str) -> String {
+        let metrics: Vec<Metrics> = self.loops.iter().map(LoopHandle::metrics).collect();
+        prometheus_text(prefix, &metrics)
     }
 
     /// Sends to all members of a group, whatever loop they are on; the bytes are not copied.

@@ -52,15 +52,18 @@ pub struct ServerBuilder<S: 'static = ()> {
     resolver: ResolverOptions,
     max_connections: usize,
     grace_on_signal: Option<Duration>,
-    /// Held until the loops run, which read the signals.
-    blocked: Option<io::Result<Blocked>>,
+    /// What is called when signals come.
+    signals: Vec<SignalPlan<S>>,
+    /// Held until the loops run, which read the signals. The latest stands first and is let go first, for each puts back the
+    /// mask that it met.
+    blocked: Vec<io::Result<Blocked>>,
     state: Arc<dyn Fn(usize) -> S + Send + Sync>,
     /// The bound sockets. They leave for the loops, for a listener closes when the last who has it lets go.
     sockets: Vec<Listener>,
     /// How each socket is used.
     listeners: Vec<ListenerPlan<S>>,
-    /// All loops, once they are made.
-    loops: Arc<OnceLock<Arc<[LoopHandle<S>]>>>,
+    /// The server, once all loops are made.
+    handle: Arc<OnceLock<ServerHandle<S>>>,
     /// The bound datagram sockets, and how each is used.
     datagram_sockets: Vec<DatagramSocket>,
     datagrams: Vec<DatagramPlan<S>>,
@@ -119,11 +122,12 @@ impl<S: 'static> ServerBuilder<S> {
             resolver: ResolverOptions::default(),
             max_connections: usize::MAX,
             grace_on_signal: None,
-            blocked: None,
+            signals: Vec::new(),
+            blocked: Vec::new(),
             state,
             sockets: Vec::new(),
             listeners: Vec::new(),
-            loops: Arc::default(),
+            handle: Arc::default(),
             datagram_sockets: Vec::new(),
             datagrams: Vec::new(),
         }
@@ -184,8 +188,34 @@ impl<S: 'static> ServerBuilder<S> {
     /// again.
     #[must_use]
     pub fn shutdown_on_signals(mut self, grace: Duration) -> Self {
-        self.grace_on_signal = Some(grace);
-        self.blocked.get_or_insert_with(|| Blocked::new(&signal::STOP_SIGNALS));
+        if self.grace_on_signal.replace(grace).is_none() {
+            self.blocked.insert(0, Blocked::new(&signal::STOP_SIGNALS));
+        }
+        self
+    }
+
+    /// Calls `callback` on the first loop's thread when one of these signals comes, instead of what they would do to the
+    /// process; see signal(7). They are blocked as [`shutdown_on_signals`](Self::shutdown_on_signals) says, which is for
+    /// those that end the server.
+    ///
+    /// A number that is no signal is an error of [`start`](Self::start).
+    ///
+    /// ```
+    /// use reactor::Server;
+    ///
+    /// let builder = Server::builder().on_signals(&[10], |server, _number| {
+    ///     println!("{} connections are open", server.metrics().open);
+    /// });
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn on_signals(
+        mut self,
+        signals: &[i32],
+        callback: impl Fn(&ServerHandle<S>, i32) + Send + Sync + 'static,
+    ) -> Self {
+        self.blocked.insert(0, Blocked::new(signals));
+        self.signals.push(SignalPlan { numbers: signals.to_vec(), callback: Arc::new(callback) });
         self
     }
 
@@ -342,13 +372,11 @@ impl<S: 'static> ServerBuilder<S> {
                 format!("a server has at most {MAX_LOOPS} loops, not {count}"),
             ));
         }
-        let blocked = self.blocked.take().transpose()?;
+        let blocked = std::mem::take(&mut self.blocked).into_iter().collect::<io::Result<Vec<_>>>()?;
         let listeners = std::mem::take(&mut self.sockets);
         let sockets = Sockets { listeners, datagrams: std::mem::take(&mut self.datagram_sockets) };
         let server = Arc::new(self).start_loops(count, &sockets)?;
-        if let Some(blocked) = blocked {
-            blocked.keep();
-        }
+        blocked.into_iter().for_each(Blocked::keep);
         Ok(server)
     }
 
@@ -369,10 +397,11 @@ impl<S: 'static> ServerBuilder<S> {
             }
         }
         let loops: Arc<[LoopHandle<S>]> = starting.iter().map(|starting| starting.handle.clone()).collect();
+        let handle = ServerHandle::new(Arc::clone(&loops), outcome);
         // It is the first and only time, for a builder starts once.
-        let _ = self.loops.set(Arc::clone(&loops));
+        let _ = self.handle.set(handle.clone());
         let threads = starting.into_iter().map(|starting| starting.go(&loops)).collect();
-        Ok(Server::new(ServerHandle::new(loops, outcome), threads, local, datagram))
+        Ok(Server::new(handle, threads, local, datagram))
     }
 
     /// The threads that all loops give work to. They are started by loops, but do not share a pinned one's processor.
@@ -423,12 +452,27 @@ impl<S: 'static> ServerBuilder<S> {
         for (plan, socket) in self.datagrams.iter().zip(sockets.datagrams) {
             plan.enter(event_loop.context(), index, count, socket)?;
         }
-        if let Some(grace) = self.grace_on_signal
-            && index == 0
-        {
-            stop_on_signals(&mut event_loop, Arc::clone(&self.loops), grace)?;
+        if index == 0 {
+            self.read_signals(&mut event_loop)?;
         }
         Ok(event_loop)
+    }
+
+    /// Signals are one loop's business.
+    fn read_signals(&self, event_loop: &mut EventLoop<S>) -> io::Result<()> {
+        if let Some(grace) = self.grace_on_signal {
+            stop_on_signals(event_loop, Arc::clone(&self.handle), grace)?;
+        }
+        for plan in &self.signals {
+            let (server, callback) = (Arc::clone(&self.handle), Arc::clone(&plan.callback));
+            event_loop.on_signals(&plan.numbers, move |_, number| {
+                // It is known, for a loop runs only when all are made.
+                if let Some(server) = server.get() {
+                    callback(server, number);
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Lets one loop know of the others, once all are made.
@@ -455,6 +499,14 @@ impl<S: 'static> ServerBuilder<S> {
     }
 }
 
+/// What is called when one of these signals comes.
+struct SignalPlan<S: 'static> {
+    numbers: Vec<i32>,
+    callback: Arc<SignalCallback<S>>,
+}
+
+type SignalCallback<S> = dyn Fn(&ServerHandle<S>, i32) + Send + Sync;
+
 impl<S> ListenerPlan<S> {
     /// The socket that the loop with this index watches.
     fn socket_for(&self, index: usize, bound: &Listener) -> io::Result<Listener> {
@@ -468,18 +520,16 @@ impl<S> ListenerPlan<S> {
 /// The first signal drains all loops, the second ends them.
 fn stop_on_signals<S: 'static>(
     event_loop: &mut EventLoop<S>,
-    loops: Arc<OnceLock<Arc<[LoopHandle<S>]>>>,
+    server: Arc<OnceLock<ServerHandle<S>>>,
     grace: Duration,
 ) -> io::Result<()> {
     let mut seen = false;
     event_loop.on_signals(&signal::STOP_SIGNALS, move |_, number| {
         let forced = std::mem::replace(&mut seen, true);
         log::info!("signal {number}: {}", if forced { "stopping at once" } else { "draining" });
-        // They are known, for a loop runs only when all are made.
-        for handle in loops.get().into_iter().flat_map(|loops| loops.iter()) {
-            // A loop that has ended needs no telling.
-            let _ = if forced { handle.stop() } else { handle.shutdown(grace) };
-        }
+        // It is known, for a loop runs only when all are made.
+        let Some(server) = server.get() else { return };
+        if forced { server.stop() } else { server.begin_shutdown(grace) }
     })
 }
 

@@ -37,7 +37,7 @@ impl<S: 'static> EventLoop<S> {
         }
         self.settle();
         self.offer_vacancy();
-        self.engine.counters.timers.set(self.engine.timers.len() as u64);
+        self.end_turn();
         Ok(())
     }
 
@@ -108,10 +108,20 @@ impl<S: 'static> EventLoop<S> {
 
     fn begin_turn(&mut self) {
         self.engine.clock.update();
-        self.timed_at_ns = self.engine.clock.now_ns();
+        let now = self.engine.clock.now_ns();
+        self.engine.counters.waited_ns.add(now - self.timed_at_ns);
+        (self.timed_at_ns, self.turn_began_ns) = (now, now);
         self.engine.counters.turns.add(1);
         // What stops in this turn goes on in the next one.
         std::mem::swap(&mut self.working, &mut self.engine.pending);
+    }
+
+    fn end_turn(&mut self) {
+        let counters = &self.engine.counters;
+        counters.timers.set(self.engine.timers.len() as u64);
+        counters.pending.set(self.engine.pending.len() as u64);
+        // Up to the last look at the clock, which is behind the last callback.
+        counters.turn_times.add(self.timed_at_ns - self.turn_began_ns);
     }
 
     /// More happened than one wait can tell, and what has arrived goes before deadlines: asks again, a few times.
@@ -275,9 +285,10 @@ impl<S: 'static> EventLoop<S> {
         self.engine.clock.update();
         let now = self.engine.clock.now_ns();
         let nanos = now - std::mem::replace(&mut self.timed_at_ns, now);
-        let longest = &self.engine.counters.longest_callback_ns;
-        if nanos > longest.get() {
-            longest.set(nanos);
+        let counters = &self.engine.counters;
+        counters.callback_times.add(nanos);
+        if nanos > counters.longest_callback_ns.get() {
+            counters.longest_callback_ns.set(nanos);
         }
     }
 }

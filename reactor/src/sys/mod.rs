@@ -43,6 +43,7 @@ pub(crate) mod signal;
 pub(crate) mod sockaddr;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod tcp_info;
 pub(crate) mod thread;
 
 use std::io;
