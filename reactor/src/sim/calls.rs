@@ -1,8 +1,10 @@
 //! The system calls as `sys` makes them of a simulated descriptor; each is described there.
 
 use std::io;
+use std::net::IpAddr;
 
 use crate::address::SocketAddress;
+use crate::sim::datagram::Datagram;
 use crate::sim::kernel::{FIRST_DESCRIPTOR, Kernel, Object, Traced};
 use crate::sim::socket::{Role, Socket};
 use crate::sim::stream::Stream;
@@ -59,8 +61,50 @@ pub(crate) fn socket(address: &SocketAddress) -> Option<io::Result<i32>> {
     creating("socket", |kernel| kernel.create_socket(address))
 }
 
+pub(crate) fn datagram_socket(address: &SocketAddress) -> Option<io::Result<i32>> {
+    creating("socket", |kernel| kernel.create_datagram_socket(address))
+}
+
+pub(crate) fn is_datagram(fd: i32) -> io::Result<bool> {
+    traced("SO_TYPE", fd, |kernel| Ok(matches!(kernel.socket(fd)?.role, Role::Datagram(_))))
+}
+
+pub(crate) fn receive_datagram(fd: i32) -> io::Result<Datagram> {
+    let received = traced("recvmsg", fd, |kernel| {
+        interrupted(kernel)?;
+        let datagram = kernel.receive_datagram(fd)?;
+        Ok((datagram.bytes.len(), datagram))
+    });
+    received.map(|(_, datagram)| datagram)
+}
+
+/// Where a datagram was going that was not delivered, and which `errno` says so.
+pub(crate) fn receive_undelivered(fd: i32) -> io::Result<(SocketAddress, i32)> {
+    let told = traced("recvmsg ERRQUEUE", fd, |kernel| {
+        let (to, errno) = kernel.receive_undelivered(fd)?;
+        Ok((errno, to))
+    });
+    told.map(|(errno, to)| (to, errno))
+}
+
+pub(crate) fn send_datagram(
+    fd: i32,
+    to: Option<&SocketAddress>,
+    source: Option<IpAddr>,
+    bytes: &[u8],
+) -> io::Result<()> {
+    traced("sendmsg", fd, |kernel| {
+        interrupted(kernel)?;
+        kernel.send_datagram(fd, to, source, bytes)
+    })
+}
+
 pub(crate) fn add(epoll: i32, fd: i32, events: u32, word: u64) -> io::Result<()> {
     traced("epoll_ctl ADD", fd, |kernel| kernel.watch(epoll, fd, events, word))
+}
+
+pub(crate) fn modify(epoll: i32, fd: i32, events: u32, word: u64) -> io::Result<()> {
+    traced("epoll_ctl MOD", fd, |kernel| kernel.watch_anew(epoll, fd, events, word))
 }
 
 pub(crate) fn delete(epoll: i32, fd: i32) -> io::Result<()> {

@@ -22,6 +22,9 @@ impl Kernel {
                 Object::Socket(Socket { role: Role::Fresh, .. }) => {
                     writeln!(text, "  descriptor {number} is a fresh socket")
                 }
+                Object::Socket(Socket { role: Role::Datagram(datagrams), local, .. }) => {
+                    writeln!(text, "  descriptor {number} takes datagrams at {local}: {datagrams:?}")
+                }
                 Object::Event(count) => writeln!(text, "  descriptor {number} is an eventfd of {count}"),
                 Object::Epoll => writeln!(text, "  descriptor {number} is an epoll instance"),
                 Object::Signals(set) => writeln!(text, "  descriptor {number} is a signalfd of {set:#x}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// The default has what a program must not even notice: bytes come late and in pieces, the kernel takes few of them, calls are
 /// interrupted, events come in any order. [`harsh`](Self::harsh) adds what a program must survive: resets, shortages of
-/// descriptors, connections that cannot be made.
+/// descriptors, connections that cannot be made, datagrams that never arrive.
 ///
 /// ```
 /// use reactor::sim::Faults;
@@ -52,6 +52,10 @@ pub struct Faults {
     pub connection_aborted: f64,
     /// An outgoing connection fails: refused, unreachable, or no answer ever.
     pub connect_failure: f64,
+    /// A datagram is lost on its way.
+    pub datagram_loss: f64,
+    /// A datagram arrives twice.
+    pub datagram_twice: f64,
 }
 
 impl Faults {
@@ -76,6 +80,8 @@ impl Faults {
             longest_shortage: Duration::from_secs(10),
             connection_aborted: 0.0,
             connect_failure: 0.0,
+            datagram_loss: 0.0,
+            datagram_twice: 0.0,
         }
     }
 
@@ -87,6 +93,8 @@ impl Faults {
             shortage: 0.03,
             connection_aborted: 0.02,
             connect_failure: 0.2,
+            datagram_loss: 0.1,
+            datagram_twice: 0.05,
             stall: 0.005,
             ..Self::default()
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::sim::datagram::{Datagram, Outside};
 use crate::sim::epoll::Epoll;
 use crate::sim::faults::Faults;
 use crate::sim::random::Random;
@@ -35,6 +36,9 @@ pub(crate) struct Kernel {
     pub(super) epolls: BTreeMap<Id, Epoll>,
     pub(super) streams: BTreeMap<Id, Stream>,
     pub(super) remotes: Remotes,
+    pub(super) datagrams_under_way: BTreeMap<Id, Datagram>,
+    /// Where datagrams go that leave the machine.
+    pub(super) outside: Vec<Outside>,
     /// What is going to happen, by time, and in order where the times are the same.
     timeline: BTreeMap<(u64, Id), Occurrence>,
     /// Signals that were sent and not read, a bit each.
@@ -73,6 +77,10 @@ pub(super) enum Occurrence {
     Refusal { stream: Id, errno: i32 },
     /// Nobody has acknowledged for too long.
     Timeout { stream: Id, side: Side },
+    /// A datagram arrives; the socket that sent it hears if nobody is there.
+    Datagram { datagram: Id, sender: Option<Id> },
+    /// The kernel takes datagrams again.
+    DatagramRoom { socket: Id },
 }
 
 impl Kernel {
@@ -95,6 +103,8 @@ impl Kernel {
             epolls: BTreeMap::new(),
             streams: BTreeMap::new(),
             remotes: Remotes::default(),
+            datagrams_under_way: BTreeMap::new(),
+            outside: Vec::new(),
             timeline: BTreeMap::new(),
             signals: 0,
             shortage: None,
@@ -168,6 +178,8 @@ impl Kernel {
                 Occurrence::Knock { stream, tries } => self.knock(stream, tries),
                 Occurrence::Refusal { stream, errno } => self.refuse(stream, errno),
                 Occurrence::Timeout { stream, side } => self.time_out(stream, side),
+                Occurrence::Datagram { datagram, sender } => self.datagram_arrives(datagram, sender),
+                Occurrence::DatagramRoom { socket } => self.make_datagram_room(socket),
             }
         }
     }

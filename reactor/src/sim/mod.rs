@@ -41,10 +41,15 @@
 //! once. No fault is one that Linux cannot have: a short read is followed by an edge when the rest arrives, a full send buffer by one
 //! when there is room. A file of the library's tests runs one script on both kernels and compares.
 //!
-//! What it does not have: datagrams, files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
+//! Datagrams have no groups (joining one has no effect), and cutting is the real kernel's alone.
+//!
+//! What it does not have: files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
 //! host names, which are looked up for real.
 
 pub(crate) mod calls;
+pub(crate) mod datagram;
+mod datagram_peer;
+mod datagrams;
 mod dump;
 mod epoll;
 mod faults;
@@ -67,6 +72,7 @@ mod transfer;
 mod words;
 pub(crate) mod world;
 
+pub use datagram_peer::DatagramPeer;
 pub use faults::Faults;
 pub use peer::{Peer, PeerState, Remote};
 pub use random::Random;

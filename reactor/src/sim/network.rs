@@ -14,12 +14,16 @@ use crate::sim::words::{Id, bits, error};
 impl Kernel {
     /// Makes a stream socket of the family that `address` needs.
     pub(super) fn create_socket(&mut self, address: &SocketAddress) -> io::Result<i32> {
+        self.create_socket_for(address, Role::Fresh)
+    }
+
+    pub(super) fn create_socket_for(&mut self, address: &SocketAddress, role: Role) -> io::Result<i32> {
         let local = match address {
             SocketAddress::Inet(SocketAddr::V4(_)) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into(),
             SocketAddress::Inet(SocketAddr::V6(_)) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into(),
             SocketAddress::Unix(_) => UnixName::Unnamed.into(),
         };
-        self.enter_socket(local, Role::Fresh)
+        self.enter_socket(local, role)
     }
 
     fn enter_socket(&mut self, local: SocketAddress, role: Role) -> io::Result<i32> {
@@ -66,14 +70,19 @@ impl Kernel {
                 }
             }
             &Role::End(stream, side) => self.streams.get_mut(&stream).map_or(0, |stream| stream.readiness(side)),
+            Role::Datagram(_) => self.datagram_readiness(id),
         }
     }
 
     /// See bind(2). Port 0 is any that is free; a Unix name leaves no file.
     pub(super) fn bind(&mut self, number: i32, address: &SocketAddress) -> io::Result<()> {
-        let reuse_port = self.socket(number)?.reuse_port;
+        let socket = self.socket(number)?;
+        let (reuse_port, datagram) = (socket.reuse_port, matches!(socket.role, Role::Datagram(_)));
         let local = self.with_port(address);
-        let clashes = |socket: &Socket| overlap(&socket.local, &local) && !(reuse_port && socket.reuse_port);
+        // Streams and datagrams have ports of their own.
+        let same_kind = |socket: &Socket| matches!(socket.role, Role::Datagram(_)) == datagram;
+        let clashes =
+            |socket: &Socket| same_kind(socket) && overlap(&socket.local, &local) && !(reuse_port && socket.reuse_port);
         let taken = self.sockets().any(|(_, socket)| !matches!(socket.role, Role::End(..)) && clashes(socket));
         if taken {
             return Err(error(libc::EADDRINUSE));
@@ -148,6 +157,9 @@ impl Kernel {
     /// See connect(2). `false`: it is under way.
     pub(super) fn connect(&mut self, number: i32, target: &SocketAddress) -> io::Result<bool> {
         let socket = self.socket(number)?;
+        if matches!(socket.role, Role::Datagram(_)) {
+            return self.connect_datagram(number, target);
+        }
         if !matches!(socket.role, Role::Fresh) {
             return Err(error(libc::EALREADY));
         }
@@ -166,7 +178,7 @@ impl Kernel {
     }
 
     /// The address that a socket has which connects to `target`.
-    fn local_for(&mut self, bound: &SocketAddress, target: &SocketAddress) -> SocketAddress {
+    pub(super) fn local_for(&mut self, bound: &SocketAddress, target: &SocketAddress) -> SocketAddress {
         let (SocketAddress::Inet(bound), SocketAddress::Inet(target)) = (bound, target) else { return bound.clone() };
         let ip = match target.ip() {
             _ if !bound.ip().is_unspecified() => bound.ip(),
@@ -286,7 +298,7 @@ impl Kernel {
     /// A socket was closed.
     pub(super) fn close_socket(&mut self, socket: Socket) {
         match socket.role {
-            Role::Fresh => {}
+            Role::Fresh | Role::Datagram(_) => {}
             // Who waits to be accepted is turned away.
             Role::Listening { waiting, .. } => {
                 waiting.into_iter().for_each(|stream| self.close_end(stream, Side::Server, true));
@@ -300,6 +312,9 @@ impl Kernel {
 
     /// See getpeername(2).
     pub(super) fn peer_address(&mut self, number: i32) -> io::Result<SocketAddress> {
+        if matches!(self.socket(number)?.role, Role::Datagram(_)) {
+            return self.datagram_peer(number);
+        }
         let (stream, side) = self.end_of(number)?;
         let stream = self.stream(stream).ok_or_else(|| error(libc::ENOTCONN))?;
         if !stream.unix && stream.end(side).phase != Phase::Open {
@@ -310,13 +325,16 @@ impl Kernel {
 
     /// `SO_ERROR`.
     pub(super) fn take_error(&mut self, number: i32) -> io::Result<i32> {
+        if matches!(self.socket(number)?.role, Role::Datagram(_)) {
+            return self.take_datagram_error(number);
+        }
         let Role::End(stream, side) = self.socket(number)?.role else { return Ok(0) };
         Ok(self.end_mut(stream, side).and_then(|end| end.error.take()).unwrap_or(0))
     }
 }
 
 /// Whether two addresses are one for who listens: a wildcard is every address.
-fn overlap(one: &SocketAddress, other: &SocketAddress) -> bool {
+pub(super) fn overlap(one: &SocketAddress, other: &SocketAddress) -> bool {
     match (one, other) {
         (SocketAddress::Inet(one), SocketAddress::Inet(other)) => {
             let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();

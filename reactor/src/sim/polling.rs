@@ -56,6 +56,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// `EPOLL_CTL_MOD`: what is ready now is told anew.
+    pub(super) fn watch_anew(&mut self, epoll: i32, number: i32, events: u32, word: u64) -> io::Result<()> {
+        let id = self.id_of(number)?;
+        let ready = self.readiness(id) & told(events) != 0;
+        let (_, watcher) = self.epoll(epoll)?;
+        let Some(watch) = watcher.watched.get_mut(&id) else { return Err(error(libc::ENOENT)) };
+        (watch.events, watch.word) = (events, word);
+        if ready {
+            watcher.mark(id);
+            watcher.waiting = false;
+        }
+        Ok(())
+    }
+
     /// `EPOLL_CTL_DEL`.
     pub(super) fn unwatch(&mut self, epoll: i32, number: i32) -> io::Result<()> {
         let id = self.id_of(number)?;

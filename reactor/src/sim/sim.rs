@@ -9,6 +9,7 @@ use crate::address::SocketAddress;
 use crate::event_loop::EventLoop;
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
+use crate::sim::datagram_peer::DatagramPeer;
 use crate::sim::faults::Faults;
 use crate::sim::kernel::Kernel;
 use crate::sim::peer::{Peer, Remote};
@@ -110,6 +111,18 @@ impl Sim {
         A::Error: Into<AddressError>,
     {
         Remote::new(Arc::clone(&self.world), resolve(address))
+    }
+
+    /// A datagram socket outside the machine, at this address.
+    ///
+    /// # Panics
+    /// The address is none: it is malformed, or a host name.
+    pub fn datagram_peer<A>(&self, address: A) -> DatagramPeer
+    where
+        A: TryInto<Address>,
+        A::Error: Into<AddressError>,
+    {
+        DatagramPeer::new(Arc::clone(&self.world), resolve(address))
     }
 
     /// Sends a signal to the process, for [`EventLoop::on_signals`](crate::EventLoop::on_signals). One that nobody waits for has

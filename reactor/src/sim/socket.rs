@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::address::SocketAddress;
+use crate::sim::datagram::Datagrams;
 use crate::sim::stream::Side;
 use crate::sim::words::Id;
 
@@ -27,4 +28,6 @@ pub(super) enum Role {
     Listening { backlog: usize, waiting: VecDeque<Id> },
     /// One end of a connection, or of the attempt to make one.
     End(Id, Side),
+    /// It sends and receives datagrams.
+    Datagram(Box<Datagrams>),
 }

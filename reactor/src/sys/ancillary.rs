@@ -97,6 +97,11 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    #[cfg(feature = "sim")]
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// This address, through whichever interface.
     pub(crate) fn of(address: IpAddr) -> Self {
         Self { address, interface: 0 }

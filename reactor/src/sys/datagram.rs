@@ -122,6 +122,7 @@ fn header(slice: &mut libc::iovec, name: &mut RawAddress) -> libc::mmsghdr {
 pub(crate) fn receive(fd: FdRef<'_>, batch: &mut ReceiveBatch, count: usize) -> io::Result<usize> {
     batch.set_headers();
     batch.used = 0;
+    simulated!(fd, receive_simulated(fd, batch, count));
     let room = count.min(batch.headers.len()) as c_uint;
     let headers = batch.headers.as_mut_ptr();
     let no_timeout = ptr::null_mut();
@@ -163,6 +164,7 @@ pub(crate) fn send<'m>(
     batch: &mut SendBatch,
     messages: impl Iterator<Item = Message<'m>>,
 ) -> io::Result<usize> {
+    simulated!(fd, send_simulated(fd, messages.take(MOST)));
     batch.fill(messages.take(MOST), false);
     send_batch(fd, batch)
 }
@@ -175,6 +177,7 @@ pub(crate) fn send_cut<'m>(
     cuts: &mut bool,
     messages: impl Iterator<Item = Message<'m>> + Clone,
 ) -> io::Result<usize> {
+    simulated!(fd, send_simulated(fd, messages.take(MOST)));
     batch.fill(messages.clone().take(MOST), *cuts);
     let is_cut = batch.headers.first().is_some_and(|header| header.msg_hdr.msg_iovlen > 1);
     match send_batch(fd, batch) {
@@ -295,6 +298,7 @@ pub(crate) struct Undelivered {
 /// Takes the oldest error that was told of a datagram sent on an Internet socket: where that was going, what is wrong, and
 /// who says so. `WouldBlock`: there is none. See `MSG_ERRQUEUE` in recv(2).
 pub(crate) fn receive_error(fd: FdRef<'_>) -> io::Result<Undelivered> {
+    simulated!(fd, receive_error_simulated(fd));
     let (mut name, mut control) = (RawAddress::unset(), Control::empty());
     // SAFETY: `msghdr` is made of pointers and integers, for which all bits zero is a value: nothing anywhere.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -309,6 +313,59 @@ pub(crate) fn receive_error(fd: FdRef<'_>) -> io::Result<Undelivered> {
     name.set_length(message.msg_namelen);
     let (error, reporter) = control.error(message.msg_controllen).unzip();
     Ok(Undelivered { to: name, error, reporter: reporter.flatten() })
+}
+
+/// [`receive`] in the simulated kernel.
+#[cfg(feature = "sim")]
+fn receive_simulated(fd: FdRef<'_>, batch: &mut ReceiveBatch, count: usize) -> io::Result<usize> {
+    let stride = batch.bytes.len() / batch.headers.len();
+    while batch.used < count.min(batch.headers.len()) {
+        let datagram = match retry(|| crate::sim::calls::receive_datagram(fd.as_raw_fd())) {
+            Ok(datagram) => datagram,
+            // The kernel keeps an error for the next call.
+            Err(error) if batch.used == 0 => return Err(error),
+            Err(_) => break,
+        };
+        let index = batch.used;
+        let taken = datagram.bytes.len().min(batch.layout.size);
+        batch.bytes[index * stride..][..taken].copy_from_slice(&datagram.bytes[..taken]);
+        batch.names[index] = RawAddress::encode(&datagram.from)?;
+        let header = &mut batch.headers[index];
+        header.msg_len = datagram.bytes.len() as c_uint;
+        header.msg_hdr.msg_controllen = 0;
+        if let (Some(control), Some(to)) = (batch.controls.get_mut(index), datagram.to.as_inet()) {
+            header.msg_hdr.msg_controllen = control.send_from(&Source::of(to.ip()));
+        }
+        batch.used += 1;
+    }
+    Ok(batch.used)
+}
+
+/// [`send`] in the simulated kernel.
+#[cfg(feature = "sim")]
+fn send_simulated<'m>(fd: FdRef<'_>, messages: impl Iterator<Item = Message<'m>>) -> io::Result<usize> {
+    let mut sent = 0;
+    for message in messages {
+        let to = message.to.map(RawAddress::decode).transpose()?;
+        let source = message.from.map(Source::address);
+        let send = || crate::sim::calls::send_datagram(fd.as_raw_fd(), to.as_ref(), source, message.bytes);
+        match retry(send) {
+            Ok(()) => sent += 1,
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(sent)
+}
+
+/// [`receive_error`] in the simulated kernel.
+#[cfg(feature = "sim")]
+fn receive_error_simulated(fd: FdRef<'_>) -> io::Result<Undelivered> {
+    let (to, errno) = crate::sim::calls::receive_undelivered(fd.as_raw_fd())?;
+    // As ICMP says that nobody is there: "port unreachable".
+    let error = ExtendedError { errno, origin: libc::SO_EE_ORIGIN_ICMP, kind: 3, code: 3, info: 0 };
+    let reporter = to.as_inet().map(|to| to.ip());
+    Ok(Undelivered { to: RawAddress::encode(&to)?, error: Some(error), reporter })
 }
 
 /// Whether the kernel takes no datagrams for now, so that trying again may help: its buffer, or the queue of the device or of

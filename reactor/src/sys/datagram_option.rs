@@ -100,21 +100,25 @@ fn membership_v6(group: Ipv6Addr, interface: u32) -> libc::ipv6_mreq {
 
 /// `SO_SNDBUF`: bytes of send buffer, which bound what one Unix datagram may carry.
 pub(crate) fn send_buffer(fd: FdRef<'_>) -> io::Result<usize> {
+    simulated!(fd, Ok(crate::sim::datagram::RECEIVE_BUFFER));
     Ok(usize::try_from(int(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)?).unwrap_or(0))
 }
 
 /// `SO_RCVBUF`: bytes of receive buffer, the kernel's own accounting included.
 pub(crate) fn receive_buffer(fd: FdRef<'_>) -> io::Result<usize> {
+    simulated!(fd, Ok(crate::sim::datagram::RECEIVE_BUFFER));
     Ok(usize::try_from(int(fd, libc::SOL_SOCKET, libc::SO_RCVBUF)?).unwrap_or(0))
 }
 
 /// `UDP_SEGMENT`: whether the kernel cuts what is sent into datagrams when it is asked to, as of Linux 4.18.
 pub(crate) fn can_cut(fd: FdRef<'_>) -> bool {
+    simulated!(fd, false);
     int(fd, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok()
 }
 
 /// `SO_TYPE`: whether it is a datagram socket.
 pub(crate) fn is_datagram(fd: FdRef<'_>) -> io::Result<bool> {
+    simulated!(fd, crate::sim::calls::is_datagram(fd.as_raw_fd()));
     Ok(int(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM)
 }
 

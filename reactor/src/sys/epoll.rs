@@ -61,6 +61,7 @@ pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io
 
 /// Watches `fd`, which is watched, for other `events`. Those that have happened are told anew.
 pub(crate) fn modify(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
+    simulated!(epoll, crate::sim::calls::modify(epoll.as_raw_fd(), fd.as_raw_fd(), events, word));
     control(epoll, libc::EPOLL_CTL_MOD, fd, events, word)
 }
 

@@ -19,10 +19,7 @@ pub(crate) fn stream(address: &SocketAddress) -> io::Result<Fd> {
 
 /// Makes a datagram socket of the family that `address` needs; see socket(2).
 pub(crate) fn datagram(address: &SocketAddress) -> io::Result<Fd> {
-    #[cfg(feature = "sim")]
-    if crate::sim::world::is_current() {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the simulated kernel has no datagrams"));
-    }
+    simulated_creation!(crate::sim::calls::datagram_socket(address));
     of_type(libc::SOCK_DGRAM, address)
 }
 
