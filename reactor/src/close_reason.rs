@@ -9,9 +9,11 @@ use std::io;
 pub enum CloseReason {
     /// The peer ended its side, and everything queued for it was handed to the kernel.
     Eof,
-    /// The handler, or another part of the program, asked for it.
+    /// The handler, or another part of the program, asked for it, or the connection that it was
+    /// [relayed](crate::Peer::relay_to) to has ended.
     Closed,
-    /// The handler asked for a reset: [`Context::abort`](crate::Context::abort).
+    /// The handler asked for a reset: [`Context::abort`](crate::Context::abort); or the connection that it was
+    /// [relayed](crate::Peer::relay_to) to broke off.
     Aborted,
     /// The socket failed (the error carries the errno), or a callback returned this error.
     Error(io::Error),

@@ -26,8 +26,13 @@ impl Engine {
         let Some(connection) = self.connection_mut(token) else { return };
         if connection.newly_set(Flag::WRITE_ENDED) {
             connection.set(Flag::END_QUEUED);
+            let is_relayed = connection.has(Flag::RELAYED);
             self.gathering = None;
             self.flush_soon(token);
+            if is_relayed {
+                // It may have been the second of its two ends.
+                self.push_pending(token);
+            }
         }
     }
 
@@ -45,7 +50,8 @@ impl Engine {
     /// Serves what the kernel has received so far, then closes once the output is out.
     pub(crate) fn finish_input(&mut self, token: Token) {
         let Some(connection) = self.connection_mut(token) else { return };
-        if connection.phase == Phase::Open {
+        // A relay has no end of its own: what one peer asked may be answered later by the other.
+        if connection.phase == Phase::Open && !connection.has(Flag::RELAYED) {
             connection.phase = Phase::Finishing;
             // Bytes may have come of which the kernel has not told yet.
             connection.set(Flag::READABLE);
@@ -80,6 +86,7 @@ impl Engine {
     pub(crate) fn retire(&mut self, token: Token, reason: &CloseReason) {
         let key = token.key();
         self.drop_attempt(token);
+        self.end_relay(token, reason);
         let Some(connection) = self.connection(token) else { return };
         let timers = connection.timers().to_vec();
         let waiting = connection.held() + connection.unread();

@@ -9,6 +9,8 @@ use crate::event::Readiness;
 use crate::group::Membership;
 use crate::limits::Limits;
 use crate::output::{Output, Piece};
+use crate::pipe_pool::Pipe;
+use crate::relay::Relay;
 use crate::sys::fd::Fd;
 use crate::sys::stream::{self, Moved};
 use crate::timer::TimerId;
@@ -52,6 +54,7 @@ struct Extra {
     attempt: Option<Box<Attempt>>,
     /// The groups it is in, each with its place there.
     memberships: Vec<Membership>,
+    relay: Option<Box<Relay>>,
 }
 
 /// What reading once brought.
@@ -96,6 +99,8 @@ impl Flag {
     pub(crate) const REVISIT: Self = Self(1 << 11);
     /// The socket itself failed; there is no use in lingering.
     pub(crate) const BROKEN: Self = Self(1 << 12);
+    /// What comes goes to another connection, and no callback is shown it.
+    pub(crate) const RELAYED: Self = Self(1 << 13);
 }
 
 impl Connection {
@@ -165,7 +170,7 @@ impl Connection {
     /// Whether input is to be read now, as far as the connection itself is concerned.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
-        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::EOF.0 | Flag::REVISIT.0;
+        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::EOF.0 | Flag::REVISIT.0 | Flag::RELAYED.0;
         self.has(Flag::READABLE) && self.flags & STOPS == 0 && self.reads_in_phase()
     }
 
@@ -180,7 +185,8 @@ impl Connection {
             | Flag::PENDING.0
             | Flag::TELL_DRAINED.0
             | Flag::REVISIT.0
-            | Flag::WRITE_ENDED.0;
+            | Flag::WRITE_ENDED.0
+            | Flag::RELAYED.0;
         self.phase == Phase::Open && self.flags & OTHERS == 0 && told == Readiness::PLAIN && !self.holds_bytes()
     }
 
@@ -200,8 +206,13 @@ impl Connection {
     /// Whether input the handler left is to be shown to it again now.
     #[inline]
     pub(crate) fn may_revisit(&self) -> bool {
-        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0;
+        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::RELAYED.0;
         self.has(Flag::REVISIT) && self.flags & STOPS == 0 && self.reads_in_phase()
+    }
+
+    /// Whether what comes on a relayed connection may be passed on, as far as the connection itself is concerned.
+    pub(crate) fn may_pass_on(&self) -> bool {
+        !self.has(Flag::PAUSED) && self.reads_in_phase()
     }
 
     /// Whether the handler may still send.
@@ -242,21 +253,33 @@ impl Connection {
         if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
             return self.fill(into, clock, limits);
         }
-        self.clear(Flag::READABLE);
         match result {
             Ok(_) => {
-                self.set(Flag::EOF);
+                self.note_end();
                 Fill::End
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.clear(Flag::TO_EAGAIN);
+                self.note_nothing();
                 Fill::Empty
             }
             Err(error) => {
+                self.clear(Flag::READABLE);
                 self.set(Flag::BROKEN);
                 Fill::Failed(error)
             }
         }
+    }
+
+    /// The peer's end of stream was read.
+    pub(crate) fn note_end(&mut self) {
+        self.clear(Flag::READABLE);
+        self.set(Flag::EOF);
+    }
+
+    /// The kernel has said that there is no more for now.
+    pub(crate) fn note_nothing(&mut self) {
+        self.clear(Flag::READABLE);
+        self.clear(Flag::TO_EAGAIN);
     }
 
     /// Sends bytes past an empty queue and says how many the kernel took; it stops at `EAGAIN`.
@@ -421,6 +444,33 @@ impl Connection {
         result
     }
 
+    /// What comes goes to another connection from now on.
+    pub(crate) fn set_relay(&mut self, relay: Relay) {
+        self.set(Flag::RELAYED);
+        self.extra().relay = Some(Box::new(relay));
+    }
+
+    pub(crate) fn relay(&self) -> Option<&Relay> {
+        self.extra.as_ref()?.relay.as_deref()
+    }
+
+    pub(crate) fn relay_mut(&mut self) -> Option<&mut Relay> {
+        self.extra.as_mut()?.relay.as_deref_mut()
+    }
+
+    /// The relay has ended.
+    pub(crate) fn take_relay(&mut self) -> Option<Relay> {
+        self.clear(Flag::RELAYED);
+        let relay = self.extra.as_mut()?.relay.take();
+        self.drop_idle_extra();
+        relay.map(|relay| *relay)
+    }
+
+    /// Takes out a pipe that has become empty.
+    pub(crate) fn take_emptied_pipe(&mut self) -> Option<Pipe> {
+        self.extra.as_mut()?.output.take_emptied_pipe()
+    }
+
     fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -435,7 +485,8 @@ impl Connection {
 
 impl Extra {
     fn is_idle(&self) -> bool {
-        !self.holds_bytes() && self.timers.is_empty() && self.attempt.is_none() && self.memberships.is_empty()
+        let holds_none = self.timers.is_empty() && self.attempt.is_none() && self.memberships.is_empty();
+        !self.holds_bytes() && holds_none && self.relay.is_none()
     }
 
     // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.

@@ -381,8 +381,8 @@ impl<'a, S> Context<'a, S> {
         Ok(())
     }
 
-    /// Serves what has arrived by now, then closes when the output is sent: the end of a connection in a drain. It never
-    /// fails; the result is there to be returned.
+    /// Serves what has arrived by now, then closes when the output is sent: the end of a connection in a drain. One that is
+    /// [relayed](Peer::relay_to) goes on. It never fails; the result is there to be returned.
     ///
     /// # Errors
     /// None.
@@ -419,6 +419,14 @@ impl<'a, S> Context<'a, S> {
     /// See [`Peer::want_drained`].
     pub fn want_drained(&mut self) {
         self.this().want_drained();
+    }
+
+    /// See [`Peer::relay_to`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn relay_to(&mut self, peer: ConnId) -> Result {
+        self.this().relay_to(peer)
     }
 
     /// See [`Peer::queued`].
@@ -588,6 +596,60 @@ impl Peer<'_> {
     /// produce output without end and without a queue.
     pub fn want_drained(&mut self) {
         self.engine.want_drained(self.token);
+    }
+
+    /// Joins this connection and another one of the loop for the rest of their lives: what comes on one goes to the other, both
+    /// ways. It is all that a proxy does once it knows where to:
+    ///
+    /// ```
+    /// use reactor::{ConnectOptions, Context, Handler, Input, Result};
+    ///
+    /// /// A client, or what is connected to the target for it.
+    /// struct Side {
+    ///     target: Option<&'static str>,
+    /// }
+    ///
+    /// impl Handler for Side {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result {
+    ///         let Some(target) = self.target else { return Ok(()) };
+    ///         let other = cx.connect(target, &ConnectOptions::default(), Side { target: None })?;
+    ///         cx.relay_to(other)
+    ///     }
+    ///
+    ///     fn on_data(&mut self, _cx: &mut Context<'_>, _input: &mut Input<'_>) -> Result {
+    ///         unreachable!("what comes is relayed")
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// **Order.** Output that waits leaves first, then input that a handler left, that of the running callback included, then what
+    /// comes. Either may still be connecting: what comes for it waits, up to the high mark.
+    ///
+    /// **Callbacks.** `on_data`, `on_eof` and `on_drained` are called no more. `on_open` of one that is still connecting, timers,
+    /// `on_shutdown` and `on_close` are. What a handler sends goes between the relayed bytes, at no certain place. Idle timeouts
+    /// count on both for themselves; [`pause`](Self::pause) stops the reading of one.
+    ///
+    /// **Back-pressure.** One is not read while the output of the other stands above [`Limits::high_mark`](crate::Limits::high_mark),
+    /// until it is down at [`Limits::low_mark`](crate::Limits::low_mark).
+    ///
+    /// **The end.** An end of stream on one is told the other once all has left ([`shutdown_write`](Self::shutdown_write)); when both
+    /// have ended, both close with [`CloseReason::Eof`]. When one ends otherwise, its `on_close` is called, and then the other ends,
+    /// unless that callback has closed it already: it closes once its output has left ([`CloseReason::Closed`]) if the one was closed
+    /// on purpose, idle for too long, or had sent its whole stream; else it is reset ([`CloseReason::Aborted`]), because an end of
+    /// stream would say that the stream was whole. In a drain both go on until they end, or until the deadline:
+    /// [`Context::finish`] does nothing.
+    ///
+    /// **Cost.** Small messages are copied once, through the loop's read buffer. While much comes at once the bytes stay in the
+    /// kernel and pass by splice(2) through a pipe, of which the loop has at most
+    /// [`Limits::relay_pipes`](crate::Limits::relay_pipes); where none can be had they are copied. On a connection whose peer is gone
+    /// splice(2) raises SIGPIPE, which Rust programs ignore from the start; a library in another program has to see to that. In a
+    /// simulation (feature `sim`) all is copied. A side takes some 200 bytes of memory.
+    ///
+    /// # Errors
+    /// `NotConnected`: one of the two is gone, or is being closed. `InvalidInput`: the two are one, or are of different loops.
+    /// `AlreadyExists`: one of them is relayed already. Neither is changed.
+    pub fn relay_to(&mut self, peer: ConnId) -> Result {
+        self.engine.relay(self.token, peer.0)
     }
 
     /// Closes the connection when nothing moves in either direction for `timeout` (1 ms to 12 days; `None`: never).

@@ -55,7 +55,8 @@ impl<S: 'static> EventLoop<S> {
     pub(crate) fn tell_shutdown(&mut self, token: Token, deadline_ms: u64) {
         let deadline = self.instant(deadline_ms);
         match self.engine.connection(token).map(|connection| connection.phase) {
-            Some(Phase::Connecting) => self.engine.end(token, CloseReason::Shutdown),
+            // What waits for a relayed one is passed on yet.
+            Some(Phase::Connecting) if !self.engine.is_relayed(token) => self.engine.end(token, CloseReason::Shutdown),
             Some(Phase::Open) => {
                 call(&mut self.engine, &mut self.app, token, |handler, cx| handler.on_shutdown(cx, deadline));
             }

@@ -18,6 +18,7 @@ use crate::interest::Interest;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::outbox::{DIRECT, Outbox};
+use crate::pipe_pool::PipePool;
 use crate::poller::Poller;
 use crate::registry::Registry;
 use crate::resolver::Names;
@@ -42,6 +43,8 @@ pub(crate) struct Engine {
     /// Sources that stopped before `EAGAIN`: no edge will come for them.
     pub(crate) pending: Vec<Token>,
     pub(crate) groups: Groups,
+    /// What relays move bytes through.
+    pub(crate) pipes: PipePool,
     /// Connections that others queued output to in this turn.
     pub(crate) dirty: Vec<Token>,
     /// Connections that have ended and not yet been told.
@@ -80,6 +83,7 @@ impl Engine {
             reserve: Reserve::new(),
             pending: Vec::new(),
             groups: Groups::new(),
+            pipes: PipePool::new(limits.relay_pipes),
             dirty: Vec::new(),
             ended: VecDeque::new(),
             outbox: Outbox::new(DIRECT.min(limits.high_mark)),
@@ -234,7 +238,7 @@ impl Engine {
         if connection.unread() > 0 || speaking && paused {
             connection.set(Flag::REVISIT);
         }
-        if connection.may_read() || connection.may_revisit() {
+        if connection.may_read() || connection.may_revisit() || connection.has(Flag::RELAYED) {
             self.push_pending(token);
         }
     }
@@ -293,7 +297,8 @@ impl Engine {
         let (max_input, length) = (self.limits.max_input, input.len());
         let Some(connection) = self.connection_mut(token) else { return false };
         connection.keep_input(input);
-        let stuck = length >= max_input && !connection.has(Flag::PAUSED) && !connection.has(Flag::BLOCKED);
+        let rests = [Flag::PAUSED, Flag::BLOCKED, Flag::RELAYED].into_iter().any(|flag| connection.has(flag));
+        let stuck = length >= max_input && !rests;
         self.counters.buffered.add(length as u64);
         if stuck {
             self.end(token, CloseReason::Overflow(Overflow::Input));

@@ -74,6 +74,10 @@ pub struct Limits {
     pub scratch_max: usize,
     /// Groups one connection may be in at once. Default 256.
     pub groups_per_connection: usize,
+    /// Pipes through which relays of the loop move bytes at once, each two descriptors; see
+    /// [`Context::relay_to`](crate::Context::relay_to). A relay has one only while much is on its way, or waits for a slow
+    /// reader; those beyond the bound copy, which takes more of the processor. 0: all copy. Default 64.
+    pub relay_pipes: usize,
     /// Timers one connection may have at once. Default 64.
     pub timers_per_connection: usize,
     /// Timers and tasks of the loop in all. Default 2 million.
@@ -117,6 +121,7 @@ impl Default for Limits {
             scratch_min: 64 << 10,
             scratch_max: 512 << 10,
             groups_per_connection: 256,
+            relay_pipes: 64,
             timers_per_connection: 64,
             timers: 2_000_000,
             linger: Duration::from_secs(5),

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 
 use crate::buffer::Buffer;
 use crate::file_range::FileRange;
+use crate::pipe_pool::Pipe;
 use crate::shared_bytes::SharedBytes;
 use crate::sys::fd::FdRef;
 use crate::sys::stream;
@@ -19,6 +20,8 @@ pub(crate) struct Output {
     held: usize,
     /// Pieces with nothing of ours in them but a reference.
     references: usize,
+    /// A pipe that has become empty, for whoever needs one next.
+    emptied: Option<Pipe>,
 }
 
 /// What is to be sent, and where its bytes are.
@@ -27,6 +30,8 @@ pub(crate) enum Piece {
     Bytes(Buffer),
     Shared(SharedBytes),
     File(FileRange),
+    /// What a relay has moved so far. It waits in the kernel.
+    Pipe(Pipe),
 }
 
 impl Output {
@@ -70,8 +75,11 @@ impl Output {
     }
 
     fn pop(&mut self) {
-        let first = self.pieces.pop_front();
-        self.references -= usize::from(first.is_some_and(|piece| piece.is_reference()));
+        let Some(first) = self.pieces.pop_front() else { return };
+        self.references -= usize::from(first.is_reference());
+        if let Piece::Pipe(pipe) = first {
+            self.emptied = Some(pipe);
+        }
     }
 
     /// Copies the bytes behind those of the last piece, if that is ours and does not grow too large.
@@ -98,6 +106,14 @@ impl Output {
                 }
                 return Ok(sent);
             }
+            Some(Piece::Pipe(pipe)) => {
+                let sent = pipe.drain(fd, most)?;
+                self.queued -= sent as u64;
+                if pipe.len() == 0 {
+                    self.pop();
+                }
+                return Ok(sent);
+            }
             Some(_) => self.send_bytes(fd)?,
         };
         self.forget(sent);
@@ -119,6 +135,11 @@ impl Output {
         stream::send_vectored(fd, &slices[..count], more)
     }
 
+    /// Takes out a pipe that has become empty.
+    pub(crate) fn take_emptied_pipe(&mut self) -> Option<Pipe> {
+        self.emptied.take()
+    }
+
     fn forget(&mut self, mut sent: usize) {
         self.queued -= sent as u64;
         self.held -= sent;
@@ -137,6 +158,7 @@ impl Piece {
     fn len(&self) -> u64 {
         match self {
             Self::File(range) => range.len(),
+            Self::Pipe(pipe) => pipe.len() as u64,
             _ => self.held() as u64,
         }
     }
@@ -159,7 +181,7 @@ impl Piece {
         match self {
             Self::Bytes(buffer) => Some(buffer.as_slice()),
             Self::Shared(bytes) => Some(bytes),
-            Self::File(_) => None,
+            Self::File(_) | Self::Pipe(_) => None,
         }
     }
 
@@ -167,7 +189,7 @@ impl Piece {
         match self {
             Self::Bytes(buffer) => buffer.consume(count),
             Self::Shared(bytes) => bytes.consume(count),
-            Self::File(_) => {}
+            Self::File(_) | Self::Pipe(_) => {}
         }
     }
 }

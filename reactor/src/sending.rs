@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Sends a large slice past the empty queue, without a copy of what the kernel takes.
-    fn send_directly(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_directly(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
         let result = connection.send_now(bytes);
         self.sent(token, bytes, result)
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// Puts bytes behind what waits, and sees to it that they leave this turn if they can.
-    fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
         self.queue_by(token, bytes.len(), |connection| connection.queue(bytes))
     }
 
@@ -225,6 +225,9 @@ impl Engine {
         if tries && connection.queued() > 0 {
             connection.set(Flag::TELL_DRAINED);
         }
+        if let Some(pipe) = connection.take_emptied_pipe() {
+            self.pipes.give(pipe);
+        }
         self.counters.buffered.subtract(left as u64);
         self.count_sent(token, sent);
         match result {
@@ -249,8 +252,9 @@ impl Engine {
                     connection.set(Flag::REVISIT);
                 }
             }
-            // A handler that is closing is told of no room, so looking again would be for nothing.
-            let tells = connection.has(Flag::TELL_DRAINED) && connection.phase < Phase::Closing;
+            // A handler that is closing, or relayed, is told of no room, so looking again would be for nothing.
+            let told = connection.phase < Phase::Closing && !connection.has(Flag::RELAYED);
+            let tells = connection.has(Flag::TELL_DRAINED) && told;
             again |= tells || connection.may_read() || connection.may_revisit();
         }
         if queued == 0 && connection.has(Flag::END_QUEUED) && connection.phase != Phase::Connecting {
@@ -264,6 +268,9 @@ impl Engine {
         }
         if again {
             self.push_pending(token);
+        }
+        if self.is_relayed(token) {
+            self.wake_relay(token);
         }
     }
 

@@ -20,6 +20,9 @@ impl<S: 'static> EventLoop<S> {
         if connection.phase == Phase::Connecting {
             return self.finish_connecting(token);
         }
+        if connection.has(Flag::RELAYED) {
+            return self.engine.serve_relay(token, &mut self.scratch);
+        }
         if connection.queued() > 0 || connection.has(Flag::TELL_DRAINED) {
             self.serve_output(token);
         }
@@ -149,9 +152,19 @@ impl<S: 'static> EventLoop<S> {
     #[inline]
     fn finish_if_drained(&mut self, token: Token) {
         let Some(connection) = self.engine.connection(token) else { return };
-        let rests = [Flag::BLOCKED, Flag::PAUSED, Flag::REVISIT].into_iter().any(|flag| connection.has(flag));
+        let rests =
+            [Flag::BLOCKED, Flag::PAUSED, Flag::REVISIT, Flag::RELAYED].into_iter().any(|flag| connection.has(flag));
         if connection.phase == Phase::Finishing && !rests {
             self.engine.close_after_flush(token);
+        }
+    }
+
+    /// The kernel tells of an error on a relayed connection. What came before is passed on; if it is not read, the error is looked
+    /// at apart.
+    pub(crate) fn serve_relay_error(&mut self, token: Token) {
+        self.serve(token);
+        if !self.engine.relay_reads(token) {
+            self.engine.take_socket_error(token);
         }
     }
 

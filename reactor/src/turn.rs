@@ -176,7 +176,9 @@ impl<S: 'static> EventLoop<S> {
         match self.engine.sources.get_mut(token.key()) {
             Some(Source::Connection(connection)) => {
                 connection.note(readiness);
-                if readiness.is_error() && !connection.may_read() {
+                if readiness.is_error() && connection.has(Flag::RELAYED) {
+                    self.serve_relay_error(token);
+                } else if readiness.is_error() && !connection.may_read() {
                     self.engine.take_socket_error(token);
                 } else if !connection.has(Flag::PENDING) {
                     self.serve(token);

@@ -44,6 +44,7 @@
 //! Datagrams have no groups (joining one has no effect), and cutting is the real kernel's alone.
 //!
 //! What it does not have: files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
+//! What it does not have: datagrams, files, pipes (relays copy), options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
 //! host names, which are looked up for real.
 
 pub(crate) mod calls;

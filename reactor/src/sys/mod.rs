@@ -39,6 +39,7 @@ pub(crate) mod eventfd;
 pub(crate) mod fd;
 pub(crate) mod file;
 pub(crate) mod option;
+pub(crate) mod pipe;
 pub(crate) mod signal;
 pub(crate) mod sockaddr;
 pub(crate) mod socket;

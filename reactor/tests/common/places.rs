@@ -7,7 +7,7 @@ use std::process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, ipproto, socket};
 
-use super::DEADLINE;
+use super::{Client, DEADLINE};
 
 /// A loopback address of this process alone. Nobody else takes a port here that has just become free; and who connects to
 /// it comes from 127.0.0.1, so no socket meets itself.
@@ -39,7 +39,7 @@ impl Vacant {
 /// A listener that lets nobody in any more: its backlog holds one, who is there, and nobody accepts.
 pub(crate) struct Full {
     pub(crate) address: SocketAddr,
-    _listener: TcpListener,
+    listener: TcpListener,
     _inside: TcpStream,
 }
 
@@ -53,6 +53,17 @@ impl Full {
         let mut counted = [PollFd::new(&listener, PollFlags::IN)];
         let deadline = Timespec::try_from(DEADLINE).expect("it is short");
         assert_eq!(poll(&mut counted, Some(&deadline)), Ok(1), "the backlog holds the client");
-        Self { address, _listener: listener, _inside: inside }
+        Self { address, listener, _inside: inside }
+    }
+
+    /// Lets in who waits outside, once the kernel has tried again.
+    pub(crate) fn let_in(&self) -> Client {
+        self.listener.accept().expect("it is inside");
+        let mut waits = [PollFd::new(&self.listener, PollFlags::IN)];
+        let deadline = Timespec::try_from(DEADLINE).expect("it is short");
+        assert_eq!(poll(&mut waits, Some(&deadline)), Ok(1), "it tries again");
+        let (stream, _) = self.listener.accept().expect("it has come");
+        stream.set_read_timeout(Some(DEADLINE)).expect("it is no zero");
+        Client::Tcp(stream)
     }
 }
