@@ -15,6 +15,7 @@ use crate::datagram_handler::DatagramHandler;
 use crate::engine::Engine;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
+use crate::sources::source::Source;
 use crate::token::Token;
 use crate::unwind::{drop_safely, panic_message};
 use crate::worker_pool::WorkerPool;
@@ -26,6 +27,8 @@ pub(crate) struct Application<S> {
     handlers: Vec<Option<Box<dyn Handler<S>>>>,
     /// Those of datagram sockets, each in a place that the socket knows; likewise empty while a callback runs.
     pub(crate) datagram_handlers: Slab<Option<Box<dyn DatagramHandler<S>>>>,
+    /// Those of other descriptors, likewise.
+    pub(crate) sources: Slab<Option<Box<dyn Source<S>>>>,
     pub(crate) factories: Vec<Factory<S>>,
     pub(crate) tasks: HashMap<Token, LocalTask<S>>,
     pub(crate) signals: HashMap<Token, SignalCallback<S>>,
@@ -66,6 +69,7 @@ impl<S: 'static> Application<S> {
             state,
             handlers: Vec::new(),
             datagram_handlers: Slab::new(),
+            sources: Slab::new(),
             factories: Vec::new(),
             tasks: HashMap::new(),
             signals: HashMap::new(),
@@ -113,6 +117,14 @@ impl<S: 'static> Application<S> {
         match self.datagram_handlers.get_mut(place) {
             Some(slot) => *slot = Some(handler),
             None => drop_safely(handler),
+        }
+    }
+
+    /// Puts a source back after its callback.
+    pub(crate) fn put_back_source(&mut self, place: usize, source: Box<dyn Source<S>>) {
+        match self.sources.get_mut(place) {
+            Some(slot) => *slot = Some(source),
+            None => drop_safely(source),
         }
     }
 }

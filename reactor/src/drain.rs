@@ -23,10 +23,12 @@ impl<S: 'static> EventLoop<S> {
             self.cut_all();
         }
         if self.engine.connections() + self.engine.counters.datagrams.sockets.get() == 0
-            && (is_late || !self.awaits_sockets() && !self.awaits_jobs())
-            && let Some(drain) = &mut self.drain
+            && (is_late || !self.awaits_sockets() && !self.awaits_jobs() && self.engine.holding == 0)
         {
-            drain.done = true;
+            self.end_sources();
+            if let Some(drain) = &mut self.drain {
+                drain.done = true;
+            }
         }
     }
 
@@ -49,6 +51,8 @@ impl<S: 'static> EventLoop<S> {
         if deadline_ms > self.engine.clock.now_ms() {
             self.connection_tokens().into_iter().for_each(|token| self.tell_shutdown(token, deadline_ms));
             self.datagram_tokens().into_iter().for_each(|token| self.tell_datagram_shutdown(token, deadline_ms));
+            let deadline = self.instant(deadline_ms);
+            self.source_tokens().into_iter().for_each(|token| self.tell_source_shutdown(token, deadline));
         }
     }
 
@@ -110,6 +114,10 @@ impl<S: 'static> EventLoop<S> {
 
     fn datagram_tokens(&self) -> Vec<Token> {
         self.tokens(|source| matches!(source, Source::Datagram(_)))
+    }
+
+    pub(crate) fn source_tokens(&self) -> Vec<Token> {
+        self.tokens(|source| matches!(source, Source::Watched(_)))
     }
 
     fn connection_tokens(&self) -> Vec<Token> {

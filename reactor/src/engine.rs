@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     pub(crate) vacancy: bool,
     /// No more connections are made: the loop is on its way out.
     pub(crate) draining: bool,
+    /// How many sources hold a drain up.
+    pub(crate) holding: usize,
     /// How host names are looked up; set as the loop is made.
     pub(crate) names: Option<Names>,
     /// The millisecond at which the loop ends by force, once its end was asked for.
@@ -93,6 +95,7 @@ impl Engine {
             gathering: None,
             vacancy: false,
             draining: false,
+            holding: 0,
             names: None,
             exit_ms: None,
             limits,
@@ -198,6 +201,7 @@ impl Engine {
             Some(Source::Listener(acceptor)) => !mem::replace(&mut acceptor.pending, true),
             Some(Source::Lingering { pending, .. }) => !mem::replace(pending, true),
             Some(Source::Datagram(datagram)) => !mem::replace(&mut datagram.pending, true),
+            Some(Source::Watched(watched)) => !mem::replace(&mut watched.pending, true),
             _ => false,
         };
         if newly {

@@ -17,23 +17,28 @@ impl Event {
     }
 }
 
-/// The event bits of epoll(7), as told.
+/// What the kernel has told of a descriptor: the event bits of epoll(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Readiness(pub(crate) u32);
+pub struct Readiness(pub(crate) u32);
 
 impl Readiness {
     /// Bytes to read and room to write: what a connection in good health tells.
     pub(crate) const PLAIN: Self = Self((libc::EPOLLIN | libc::EPOLLOUT).cast_unsigned());
 
+    /// Nothing has been told.
+    pub(crate) const NONE: Self = Self(0);
+
     /// Reading would get somewhere: bytes, the end of the stream, or an error.
+    #[must_use]
     #[inline]
-    pub(crate) fn is_readable(self) -> bool {
+    pub fn is_readable(self) -> bool {
         self.has(libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
     }
 
     /// Writing would get somewhere: room, or an error.
+    #[must_use]
     #[inline]
-    pub(crate) fn is_writable(self) -> bool {
+    pub fn is_writable(self) -> bool {
         self.has(libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR)
     }
 
@@ -43,10 +48,28 @@ impl Readiness {
         self.has(libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
     }
 
-    /// An error waits on the socket.
+    /// An error waits; on the writing end of a pipe, nobody reads any more.
+    #[must_use]
     #[inline]
-    pub(crate) fn is_error(self) -> bool {
+    pub fn is_error(self) -> bool {
         self.has(libc::EPOLLERR)
+    }
+
+    /// The other end has hung up. What it sent before may still be read.
+    #[must_use]
+    pub fn is_hangup(self) -> bool {
+        self.has(libc::EPOLLHUP)
+    }
+
+    /// Something exceptional has happened: see [`Interest::PRIORITY`](crate::Interest::PRIORITY).
+    #[must_use]
+    pub fn is_priority(self) -> bool {
+        self.has(libc::EPOLLPRI)
+    }
+
+    /// What either tells.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::acceptor::Acceptor;
@@ -27,9 +28,10 @@ use crate::placement::{Placement, VacancyBell};
 use crate::resolver::{Names, Resolver, ResolverOptions};
 use crate::scratch::Scratch;
 use crate::source::Source;
+use crate::sources::source as sources;
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::signal::{self, SignalSet};
-use crate::token::{ConnId, DatagramId, ListenerId, MAX_LOOPS, Token};
+use crate::token::{ConnId, DatagramId, ListenerId, MAX_LOOPS, SourceId, Token};
 use crate::worker_pool::{WORKERS, WorkerOptions, WorkerPool};
 
 /// One loop: it watches sockets, calls handlers, and runs on the thread that calls [`run`](Self::run).
@@ -189,6 +191,19 @@ impl<S: 'static> EventLoop<S> {
         A::Error: Into<AddressError>,
     {
         self.context().bind_datagram(address, options, handler)
+    }
+
+    /// Watches a descriptor of any kind; see [`LoopContext::add_source`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_source(
+        &mut self,
+        fd: impl Into<OwnedFd>,
+        interest: Interest,
+        source: impl sources::Source<S>,
+    ) -> io::Result<SourceId> {
+        self.context().add_source(fd, interest, source)
     }
 
     /// The local addresses of the listeners, in the order in which they were added.
@@ -355,11 +370,12 @@ fn names<S: 'static>(resolver: Arc<Resolver>, handle: &LoopHandle<S>) -> Names {
 }
 
 impl<S: 'static> Drop for EventLoop<S> {
-    /// Connections that are open are cut, each told once.
+    /// Connections that are open are cut, each told once; so are sources.
     fn drop(&mut self) {
         // A handler that connects anew as it is told would outlive its loop.
         self.engine.draining = true;
         self.drop_listeners();
         self.cut_all();
+        self.end_sources();
     }
 }

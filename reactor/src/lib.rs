@@ -136,6 +136,10 @@
 //! A [`DatagramHandler`] is the state of a UDP or Unix datagram socket. [`EventLoop::bind_datagram`] binds one,
 //! [`LoopContext::connect_datagram`] makes one with a single peer, and [`ServerBuilder::bind_datagram`] one for each loop.
 //!
+//! # Any other descriptor
+//!
+//! A [`Source`] is called when its descriptor is ready, whatever that is. Ready-made ones are in [`sources`].
+//!
 //! # Testing a handler
 //!
 //! [`Input::new`] makes input of any bytes, and [`EventLoop::turn`] runs a loop step by step. Bind port 0 and ask
@@ -208,6 +212,7 @@ mod shared_bytes;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
+pub mod sources;
 mod sync;
 mod sys;
 pub mod timer;
@@ -228,12 +233,14 @@ pub use datagram_error::DatagramError;
 pub use datagram_handler::DatagramHandler;
 pub use datagram_plan::DatagramSharing;
 pub use drain_report::DrainReport;
+pub use event::Readiness;
 pub use event_loop::EventLoop;
 pub use group::Group;
 pub use handle::LoopHandle;
 pub use handler::Handler;
 pub use histogram::Histogram;
 pub use input::Input;
+pub use interest::Interest;
 pub use limits::Limits;
 pub use mailbox::PostError;
 pub use metrics::{Closed, Datagrams, Metrics};
@@ -247,7 +254,10 @@ pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
+pub use sources::source::{Progress, Source};
+pub use sources::source_context::SourceContext;
 pub use timer::TimerId;
+pub use token::{ConnId, DatagramId, ListenerId, SourceId, TaskId};
 pub use token::{ConnId, DatagramId, ListenerId, TaskId};
 pub use view::{ConnectionState, ConnectionView, PauseCause, TcpView};
 pub use worker_pool::WorkerOptions;

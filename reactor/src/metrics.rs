@@ -53,6 +53,10 @@ pub struct Metrics {
     pub jobs_running: u64,
     /// Jobs that have ended, those that panicked included.
     pub jobs_done: u64,
+    /// Sources open now.
+    pub sources: u64,
+    /// Sources that ended by an error or a panic of theirs.
+    pub sources_failed: u64,
     /// What became of datagrams.
     pub datagrams: Datagrams,
     /// The longest time between two looks at the clock while callbacks ran. The loop looks at least every 32
@@ -140,6 +144,8 @@ impl AddAssign for Metrics {
         self.jobs_waiting += other.jobs_waiting;
         self.jobs_running += other.jobs_running;
         self.jobs_done += other.jobs_done;
+        self.sources += other.sources;
+        self.sources_failed += other.sources_failed;
         self.datagrams += other.datagrams;
         self.longest_callback = self.longest_callback.max(other.longest_callback);
         self.callback_times += other.callback_times;
@@ -252,6 +258,8 @@ pub(crate) struct Counters {
     /// Sockets that another loop accepted for this one: sent, which is counted by that loop's thread, and taken in.
     pub(crate) handed: Counter,
     pub(crate) handed_over: Counter,
+    pub(crate) sources: Counter,
+    pub(crate) sources_failed: Counter,
     pub(crate) datagrams: DatagramCounters,
     pub(crate) longest_callback_ns: Counter,
     pub(crate) callback_times: LiveHistogram,
@@ -303,6 +311,8 @@ impl Counters {
             jobs_waiting: self.jobs.waiting.load(Ordering::Relaxed),
             jobs_running: self.jobs.running.load(Ordering::Relaxed),
             jobs_done: self.jobs.done.load(Ordering::Relaxed),
+            sources: self.sources.get(),
+            sources_failed: self.sources_failed.get(),
             datagrams: self.datagrams.snapshot(),
             longest_callback: Duration::from_nanos(self.longest_callback_ns.get()),
             // The stretches are all the time there is between waits.

@@ -32,6 +32,11 @@ impl Poller {
         epoll::modify(self.epoll.as_fd(), fd, interest.bits(), token.word())
     }
 
+    /// Whether it is of the simulated kernel.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.epoll.as_fd().is_simulated()
+    }
+
     /// Forgets `fd`. Closing a descriptor does as much, so this is for those that stay open.
     pub(crate) fn deregister(&self, fd: FdRef<'_>) -> io::Result<()> {
         epoll::delete(self.epoll.as_fd(), fd)

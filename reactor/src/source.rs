@@ -3,6 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::connection::Connection;
 use crate::datagram::Datagram;
+use crate::sources::watched::Watched;
 use crate::sys::fd::Fd;
 use crate::timer::TimerId;
 
@@ -11,6 +12,8 @@ pub(crate) enum Source {
     Connection(Connection),
     Listener(Box<Acceptor>),
     Datagram(Box<Datagram>),
+    /// A descriptor of any other kind.
+    Watched(Box<Watched>),
     /// A closed connection whose peer may still send: input is discarded until its end, or until the timer.
     Lingering {
         fd: Fd,

@@ -86,6 +86,10 @@ pub struct ListenerId(pub(crate) Token);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DatagramId(pub(crate) Token);
 
+/// The name of one source of a loop, for as long as the program runs; as [`ConnId`] that of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub(crate) Token);
+
 /// The name of one task that waits for its time; see [`LoopContext::run_after`](crate::LoopContext::run_after).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub(crate) Token);
@@ -105,7 +109,7 @@ macro_rules! write_as_token {
         }
     )*};
 }
-write_as_token!(ConnId ListenerId DatagramId TaskId);
+write_as_token!(ConnId ListenerId DatagramId SourceId TaskId);
 
 const SLOT_BITS: u32 = 22;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;

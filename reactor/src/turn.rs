@@ -189,6 +189,7 @@ impl<S: 'static> EventLoop<S> {
                 self.accept_from(token);
             }
             Some(Source::Datagram(_)) => self.serve_datagram_event(token, readiness),
+            Some(Source::Watched(_)) => self.serve_source_event(token, readiness),
             Some(Source::Lingering { .. }) => self.discard(token),
             Some(Source::Waker) => self.engine.counters.wakeups.add(1),
             Some(Source::Signals(_)) => self.read_signals(token),
@@ -212,6 +213,10 @@ impl<S: 'static> EventLoop<S> {
                 Some(Source::Datagram(datagram)) => {
                     datagram.pending = false;
                     self.serve_datagram(token);
+                }
+                Some(Source::Watched(watched)) => {
+                    watched.pending = false;
+                    self.serve_source(token);
                 }
                 Some(Source::Lingering { pending, .. }) => {
                     *pending = false;
@@ -265,6 +270,7 @@ impl<S: 'static> EventLoop<S> {
         while let Some((token, reason)) = self.engine.ended.pop_front() {
             match self.engine.sources.get(token.key()) {
                 Some(Source::Datagram(_)) => self.reap_datagram(token, &reason),
+                Some(Source::Watched(_)) => self.reap_source(token, &reason),
                 _ => self.reap(token, &reason),
             }
         }

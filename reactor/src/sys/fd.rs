@@ -27,6 +27,16 @@ impl Fd {
     pub(crate) fn as_fd(&self) -> FdRef<'_> {
         FdRef { raw: self.0, lent: PhantomData }
     }
+
+    /// The descriptor, lent to the application.
+    ///
+    /// # Panics
+    /// It is a simulated one, which is none outside of the simulation.
+    pub(crate) fn lend(&self) -> BorrowedFd<'_> {
+        assert!(!self.as_fd().is_simulated(), "a simulated descriptor cannot leave the simulation");
+        // SAFETY: the descriptor is open for as long as this is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
 }
 
 impl Drop for Fd {

@@ -1,0 +1,17 @@
+//! Any descriptor as a source of events, and ready-made sources.
+//!
+//! A [`Source`] is what the loop calls when a descriptor is ready that is neither a connection nor a
+//! datagram socket. Everything else here is made of it.
+
+pub(crate) mod file_event;
+pub(crate) mod file_watcher;
+pub(crate) mod serving;
+pub(crate) mod source;
+pub(crate) mod source_context;
+pub(crate) mod watched;
+pub(crate) mod watching;
+
+pub use file_event::{FileEvent, FileMask, WatchId};
+pub use file_watcher::FileWatcher;
+pub use source::{Progress, Source};
+pub use source_context::SourceContext;
