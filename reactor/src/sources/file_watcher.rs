@@ -55,7 +55,7 @@ impl<S: 'static> LoopContext<'_, S> {
         on_event: impl FnMut(&mut LoopContext<'_, S>, &FileEvent<'_>) -> Result + 'static,
     ) -> io::Result<SourceId> {
         let watcher = Watcher { on_event: Box::new(on_event), buffer: Vec::new() };
-        self.insert_source(inotify::create()?, Some(Interest::READ), watcher, Some(Box::new(IsWatcher)))
+        self.insert_source(inotify::create()?, Interest::READ, watcher, Some(Box::new(IsWatcher)))
     }
 
     /// Tells the watcher's `on_event` of all that has happened up to now, without waiting for the loop to come to it. Says of how

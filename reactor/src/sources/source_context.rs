@@ -40,23 +40,48 @@ impl<S: 'static> LoopContext<'_, S> {
         interest: Interest,
         source: impl Source<S>,
     ) -> io::Result<SourceId> {
-        self.insert_source(fitted(fd.into())?, Some(interest), source, None)
+        self.insert_source(fitted(fd.into())?, interest, source, None)
     }
 
-    /// Watches a descriptor that is fit for it, unless there is no interest.
+    /// Watches a descriptor that is fit for it.
     pub(crate) fn insert_source(
         &mut self,
         fd: Fd,
-        interest: Option<Interest>,
+        interest: Interest,
+        source: impl Source<S>,
+        state: Option<Box<dyn Any>>,
+    ) -> io::Result<SourceId> {
+        let id = self.enter_source(fd, source, state)?;
+        match self.engine.register_source(id.0, interest) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                self.forget_source(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a descriptor its place, unwatched.
+    pub(crate) fn enter_source(
+        &mut self,
+        fd: Fd,
         source: impl Source<S>,
         state: Option<Box<dyn Any>>,
     ) -> io::Result<SourceId> {
         let place = self.app.sources.insert(Some(Box::new(source)));
-        let token = self.engine.insert_source(Watched::new(fd, place, state), interest);
+        let token = self.engine.insert_source(Watched::new(fd, place, state));
         if token.is_err() {
             self.app.sources.remove(place);
         }
         token.map(SourceId)
+    }
+
+    /// Takes back what was entered, with no trace.
+    pub(crate) fn forget_source(&mut self, id: SourceId) {
+        if let Some(watched) = self.engine.watched(id.0) {
+            self.app.sources.remove(watched.place);
+        }
+        self.engine.retire_source(id.0);
     }
 
     /// Calls a closure with a source, if it is of type `T`, and its context; as [`with`](Self::with) does for connections.
@@ -163,6 +188,16 @@ impl<'a, S> SourceContext<'a, S> {
     /// Closes this source at the end of the turn.
     pub fn close(&mut self) {
         self.scope.engine.end_source(self.token, CloseReason::Closed);
+    }
+
+    /// The same for a shorter time, to be part of another context.
+    pub(crate) fn again(&mut self) -> SourceContext<'_, S> {
+        SourceContext::new(self.scope.engine, self.scope.app, self.token)
+    }
+
+    /// Ends the source for a reason of its own.
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        self.scope.engine.end_source(self.token, reason);
     }
 
     /// Whether the source has been closed in this turn.

@@ -1,6 +1,7 @@
 //! Descriptors of any kind in the engine: entered, asked to be served, ended, gone.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
@@ -9,6 +10,7 @@ use crate::interest::Interest;
 use crate::source::Source;
 use crate::sources::watched::Watched;
 use crate::sys::fd::{Fd, FdRef};
+use crate::sys::option;
 use crate::timer::TimerId;
 use crate::token::Token;
 
@@ -33,8 +35,8 @@ impl Engine {
         (!self.watched(token)?.ended).then_some(token)
     }
 
-    /// Enters a descriptor, which is watched if `interest` says so. On failure it is closed and nothing is left behind.
-    pub(crate) fn insert_source(&mut self, watched: Watched, interest: Option<Interest>) -> io::Result<Token> {
+    /// Enters a descriptor, which is not watched yet. On failure it is closed and nothing is left behind.
+    pub(crate) fn insert_source(&mut self, watched: Watched) -> io::Result<Token> {
         if self.draining {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the loop is shutting down"));
         }
@@ -43,15 +45,16 @@ impl Engine {
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         let token = self.insert(Source::Watched(Box::new(watched)))?;
-        if let (Some(interest), Some(watched)) = (interest, self.watched(token)) {
-            if let Err(error) = self.poller.register(watched.fd.as_fd(), interest, token) {
-                self.sources.remove(token.key());
-                return Err(explained(error));
-            }
-            self.watched_mut(token).expect("it was entered just now").registered = true;
-        }
         self.counters.sources.add(1);
         Ok(token)
+    }
+
+    /// Watches the descriptor of a source. On failure the source stays where it is.
+    pub(crate) fn register_source(&mut self, token: Token, interest: Interest) -> io::Result<()> {
+        let watched = self.watched(token).ok_or_else(gone)?;
+        self.poller.register(watched.fd.as_fd(), interest, token).map_err(explained)?;
+        self.watched_mut(token).ok_or_else(gone)?.registered = true;
+        Ok(())
     }
 
     /// Serves the source next turn, whether the kernel tells of it or not.
@@ -129,8 +132,8 @@ fn gone() -> io::Error {
 }
 
 /// Makes what is given to the loop fit for it: nonblocking and close-on-exec.
-pub(crate) fn fitted(fd: std::os::fd::OwnedFd) -> io::Result<Fd> {
+pub(crate) fn fitted(fd: OwnedFd) -> io::Result<Fd> {
     let fd = Fd::from(fd);
-    crate::sys::option::set_nonblocking(fd.as_fd())?;
+    option::set_nonblocking(fd.as_fd())?;
     Ok(fd)
 }
