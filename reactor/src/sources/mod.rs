@@ -4,6 +4,7 @@
 //! datagram socket. Everything else here is made of it.
 
 pub(crate) mod byte_stream;
+pub(crate) mod child;
 pub(crate) mod file_event;
 pub(crate) mod file_watcher;
 pub(crate) mod reader;
@@ -15,6 +16,7 @@ pub(crate) mod watching;
 pub(crate) mod writer;
 
 pub use byte_stream::ByteStream;
+pub use child::{AtEnd, Child, ChildOptions, Spawned};
 pub use file_event::{FileEvent, FileMask, WatchId};
 pub use file_watcher::FileWatcher;
 pub use reader::{ByteReader, Reader, ReaderContext};

@@ -209,7 +209,7 @@ impl<'a, S> SourceContext<'a, S> {
         self.scope.engine.watched(self.token).expect("a source leaves its loop when no callback runs")
     }
 
-    fn raw(&self) -> FdRef<'_> {
+    pub(crate) fn raw(&self) -> FdRef<'_> {
         self.watched().fd.as_fd()
     }
 }

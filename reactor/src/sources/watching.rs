@@ -37,6 +37,14 @@ impl Engine {
 
     /// Enters a descriptor, which is not watched yet. On failure it is closed and nothing is left behind.
     pub(crate) fn insert_source(&mut self, watched: Watched) -> io::Result<Token> {
+        self.check_takes_sources()?;
+        let token = self.insert(Source::Watched(Box::new(watched)))?;
+        self.counters.sources.add(1);
+        Ok(token)
+    }
+
+    /// Whether sources may be added.
+    pub(crate) fn check_takes_sources(&self) -> io::Result<()> {
         if self.draining {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the loop is shutting down"));
         }
@@ -44,9 +52,7 @@ impl Engine {
             let message = "the simulated kernel has streams alone, and no other descriptors";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        let token = self.insert(Source::Watched(Box::new(watched)))?;
-        self.counters.sources.add(1);
-        Ok(token)
+        Ok(())
     }
 
     /// Watches the descriptor of a source. On failure the source stays where it is.

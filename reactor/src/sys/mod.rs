@@ -42,6 +42,7 @@ pub(crate) mod inotify;
 pub(crate) mod option;
 pub(crate) mod bytes;
 pub(crate) mod pipe;
+pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod sockaddr;
 pub(crate) mod socket;

@@ -92,6 +92,24 @@ fn restore(mask: &SignalSet) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
+/// Whether the calling thread has no signal blocked.
+pub(crate) fn blocks_none() -> io::Result<bool> {
+    let mut blocked = SignalSet::of(&[])?;
+    // SAFETY: no new mask is given, and the old one is written to a live set.
+    let code = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut blocked.0) };
+    if code != 0 {
+        return Err(io::Error::from_raw_os_error(code));
+    }
+    // SAFETY: the set is live, and the number is that of a signal.
+    let is_blocked = |number| unsafe { libc::sigismember(&raw const blocked.0, number) } == 1;
+    Ok(!(1..=libc::SIGRTMAX()).any(is_blocked))
+}
+
+/// Unblocks all signals for the calling thread. It may be called between fork(2) and exec.
+pub(crate) fn unblock_all() -> io::Result<()> {
+    restore(&SignalSet::of(&[])?)
+}
+
 /// A descriptor that tells of these signals while they are blocked.
 pub(crate) fn create(signals: &SignalSet) -> io::Result<Fd> {
     simulated_creation!(crate::sim::calls::signalfd(signals.bits()));
