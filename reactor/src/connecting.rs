@@ -210,6 +210,10 @@ impl Engine {
     /// Looks how the address that is being tried has fared: `true` says that the connection is up.
     pub(crate) fn check_connecting(&mut self, token: Token) -> bool {
         let Some(connection) = self.connection_mut(token) else { return false };
+        if connection.attempt_mut().is_none() {
+            // It was connected when it came.
+            return true;
+        }
         if !connection.has(Flag::WRITABLE) || !connection.attempt_mut().is_some_and(|attempt| attempt.is_trying()) {
             return false;
         }

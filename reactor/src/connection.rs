@@ -1,6 +1,7 @@
 //! One stream socket: what is known of its readiness, what waits on it, and how far its life has come.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use crate::attempt::Attempt;
 use crate::buffer::Buffer;
@@ -12,6 +13,7 @@ use crate::output::{Output, Piece};
 use crate::pipe_pool::Pipe;
 use crate::relay::Relay;
 use crate::sys::fd::Fd;
+use crate::sys::fd_passing::{self, Received};
 use crate::sys::stream::{self, Moved};
 use crate::timer::TimerId;
 use crate::wheel::Link;
@@ -55,6 +57,8 @@ struct Extra {
     /// The groups it is in, each with its place there.
     memberships: Vec<Membership>,
     relay: Option<Box<Relay>>,
+    /// Descriptors that have come and that the handler has not taken.
+    passed: Vec<OwnedFd>,
 }
 
 /// What reading once brought.
@@ -101,6 +105,8 @@ impl Flag {
     pub(crate) const BROKEN: Self = Self(1 << 12);
     /// What comes goes to another connection, and no callback is shown it.
     pub(crate) const RELAYED: Self = Self(1 << 13);
+    /// Descriptors may come with the bytes, and are kept.
+    pub(crate) const RECEIVES_FDS: Self = Self(1 << 14);
 }
 
 impl Connection {
@@ -186,7 +192,8 @@ impl Connection {
             | Flag::TELL_DRAINED.0
             | Flag::REVISIT.0
             | Flag::WRITE_ENDED.0
-            | Flag::RELAYED.0;
+            | Flag::RELAYED.0
+            | Flag::RECEIVES_FDS.0;
         self.phase == Phase::Open && self.flags & OTHERS == 0 && told == Readiness::PLAIN && !self.holds_bytes()
     }
 
@@ -229,6 +236,9 @@ impl Connection {
     /// Reads once. A short read counts as the last, unless `strict_drain` or something else than bytes was
     /// announced.
     pub(crate) fn fill(&mut self, into: &mut [u8], clock: &Clock, limits: &Limits) -> Fill {
+        if self.has(Flag::RECEIVES_FDS) {
+            return self.fill_with_fds(into, clock, limits);
+        }
         let moved = self.fill_once(into, clock, limits);
         moved.any().map_or_else(|| self.fill_nothing(into, clock, limits, moved), Fill::Data)
     }
@@ -253,6 +263,37 @@ impl Connection {
         if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
             return self.fill(into, clock, limits);
         }
+        self.note_no_bytes(result)
+    }
+
+    /// [`fill`](Self::fill) where descriptors may come. The kernel ends a read behind bytes that came with some, so a short one
+    /// proves nothing.
+    #[cold]
+    fn fill_with_fds(&mut self, into: &mut [u8], clock: &Clock, limits: &Limits) -> Fill {
+        if self.unread() == 0 {
+            // The handler has taken all the bytes, and left these.
+            self.take_passed();
+        }
+        let waiting = self.extra.as_ref().map_or(0, |extra| extra.passed.len());
+        match fd_passing::receive(self.fd.as_fd(), into) {
+            Ok(Received { lost: true, .. }) => self.note_no_bytes(Err(lost_fds())),
+            Ok(Received { passed, .. }) if waiting + passed.len() > limits.fds_per_connection => {
+                self.note_no_bytes(Err(too_many_fds()))
+            }
+            Ok(Received { count: 0, .. }) => self.note_no_bytes(Ok(0)),
+            Ok(Received { count, passed, .. }) => {
+                self.last_activity = clock.stamp();
+                if !passed.is_empty() {
+                    self.extra().passed.extend(passed);
+                }
+                Fill::Data(count)
+            }
+            Err(error) => self.note_no_bytes(Err(error)),
+        }
+    }
+
+    /// Looks at what it means that no bytes came.
+    fn note_no_bytes(&mut self, result: io::Result<usize>) -> Fill {
         match result {
             Ok(_) => {
                 self.note_end();
@@ -432,6 +473,13 @@ impl Connection {
         self.fd = fd;
     }
 
+    /// Takes out the descriptors that have come.
+    pub(crate) fn take_passed(&mut self) -> Vec<OwnedFd> {
+        let passed = self.extra.as_mut().map(|extra| std::mem::take(&mut extra.passed)).unwrap_or_default();
+        self.drop_idle_extra();
+        passed
+    }
+
     /// The groups the connection is in.
     pub(crate) fn memberships(&self) -> &[Membership] {
         self.extra.as_ref().map_or(&[], |extra| &extra.memberships)
@@ -486,7 +534,7 @@ impl Connection {
 impl Extra {
     fn is_idle(&self) -> bool {
         let holds_none = self.timers.is_empty() && self.attempt.is_none() && self.memberships.is_empty();
-        !self.holds_bytes() && holds_none && self.relay.is_none()
+        !self.holds_bytes() && holds_none && self.relay.is_none() && self.passed.is_empty()
     }
 
     // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.
@@ -496,10 +544,18 @@ impl Extra {
     }
 }
 
+fn too_many_fds() -> io::Error {
+    let message = "more descriptors have come than Limits::fds_per_connection allows to wait";
+    io::Error::new(io::ErrorKind::QuotaExceeded, message)
+}
+
+fn lost_fds() -> io::Error {
+    io::Error::other("descriptors that were sent here are lost, for the process has as many open as it may")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Connection, UnixStream) {

@@ -459,7 +459,7 @@ impl<'a, S> Context<'a, S> {
     }
 
     /// This connection, as other connections see it.
-    fn this(&mut self) -> Peer<'_> {
+    pub(crate) fn this(&mut self) -> Peer<'_> {
         Peer { engine: self.scope.engine, token: self.token }
     }
 }
@@ -492,8 +492,8 @@ impl<S> DerefMut for Context<'_, S> {
 
 /// A connection of this loop, seen from outside of its own handler.
 pub struct Peer<'a> {
-    engine: &'a mut Engine,
-    token: Token,
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) token: Token,
 }
 
 impl Peer<'_> {

@@ -72,6 +72,10 @@ pub struct Limits {
     /// Size to which the read buffer may grow while a connection keeps filling it: a bulk stream then needs fewer calls.
     /// Default 512 KiB.
     pub scratch_max: usize,
+    /// Descriptors that have come on one connection and that its handler has not taken
+    /// ([`Context::receive_fds`](crate::Context::receive_fds)); one message brings at most 253. One more closes the connection with an
+    /// error. Default 256.
+    pub fds_per_connection: usize,
     /// Groups one connection may be in at once. Default 256.
     pub groups_per_connection: usize,
     /// Pipes through which relays of the loop move bytes at once, each two descriptors; see
@@ -120,6 +124,7 @@ impl Default for Limits {
             max_input: 1 << 20,
             scratch_min: 64 << 10,
             scratch_max: 512 << 10,
+            fds_per_connection: 256,
             groups_per_connection: 256,
             relay_pipes: 64,
             timers_per_connection: 64,

@@ -19,7 +19,7 @@ pub struct Metrics {
     pub open: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Outgoing connections that were made.
+    /// Outgoing connections that were made, and those that were adopted.
     pub connected: u64,
     /// Clients turned away: descriptors or memory were short, or the handler could not be made.
     pub refused: u64,

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
+use std::os::fd::OwnedFd;
 
 use crate::buffer::Buffer;
 use crate::file_range::FileRange;
 use crate::pipe_pool::Pipe;
 use crate::shared_bytes::SharedBytes;
 use crate::sys::fd::FdRef;
-use crate::sys::stream;
+use crate::sys::{fd_passing, stream};
 
 /// A queue of pieces for one socket.
 #[derive(Debug, Default)]
@@ -32,6 +34,14 @@ pub(crate) enum Piece {
     File(FileRange),
     /// What a relay has moved so far. It waits in the kernel.
     Pipe(Pipe),
+    Passing(Box<Passing>),
+}
+
+/// Bytes, with the first of which descriptors are sent.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    pub(crate) bytes: Buffer,
+    pub(crate) fds: Vec<OwnedFd>,
 }
 
 impl Output {
@@ -114,10 +124,25 @@ impl Output {
                 }
                 return Ok(sent);
             }
+            Some(Piece::Passing(passing)) => {
+                let sent = fd_passing::send(fd, passing.bytes.as_slice(), &passing.fds)?;
+                self.passed();
+                sent
+            }
             Some(_) => self.send_bytes(fd)?,
         };
         self.forget(sent);
         Ok(sent)
+    }
+
+    /// The descriptors of the first piece were sent, and are closed here. What it has of bytes are bytes as others.
+    fn passed(&mut self) {
+        if let Some(first @ Piece::Passing(_)) = self.pieces.front_mut()
+            && let Piece::Passing(passing) = mem::replace(first, Piece::Bytes(Buffer::new()))
+        {
+            *first = Piece::Bytes(passing.bytes);
+            self.references -= 1;
+        }
     }
 
     /// Sends the bytes up to the next part of a file, with which they then share a segment.
@@ -173,15 +198,18 @@ impl Piece {
     }
 
     fn held(&self) -> usize {
-        self.bytes().map_or(0, <[u8]>::len)
+        match self {
+            Self::Passing(passing) => passing.bytes.len(),
+            _ => self.bytes().map_or(0, <[u8]>::len),
+        }
     }
 
-    /// The bytes, unless they are in a file.
+    /// The bytes, unless they are in a file or leave with something else.
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(buffer) => Some(buffer.as_slice()),
             Self::Shared(bytes) => Some(bytes),
-            Self::File(_) | Self::Pipe(_) => None,
+            Self::File(_) | Self::Pipe(_) | Self::Passing(_) => None,
         }
     }
 
@@ -189,7 +217,7 @@ impl Piece {
         match self {
             Self::Bytes(buffer) => buffer.consume(count),
             Self::Shared(bytes) => bytes.consume(count),
-            Self::File(_) | Self::Pipe(_) => {}
+            Self::File(_) | Self::Pipe(_) | Self::Passing(_) => {}
         }
     }
 }

@@ -128,20 +128,20 @@ pub(crate) struct ExtendedError {
 }
 
 /// One control message.
-struct Message<'a> {
+pub(super) struct Message<'a> {
     level: c_int,
     kind: c_int,
-    data: &'a [u8],
+    pub(super) data: &'a [u8],
 }
 
 impl Message<'_> {
-    fn is(&self, level: c_int, kind: c_int) -> bool {
+    pub(super) fn is(&self, level: c_int, kind: c_int) -> bool {
         self.level == level && self.kind == kind
     }
 }
 
 /// A walk over control messages.
-struct Messages<'a>(&'a [u8]);
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
@@ -195,7 +195,7 @@ fn c_int_at(bytes: &[u8], place: usize) -> Option<c_int> {
 }
 
 /// The length, the level and the type, as the kernel lays `cmsghdr` out on every architecture.
-const HEADER: usize = size_of::<usize>() + 8;
+pub(super) const HEADER: usize = size_of::<usize>() + 8;
 
 /// The size of `sock_extended_err`.
 const EXTENDED_ERROR: usize = 16;

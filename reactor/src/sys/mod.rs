@@ -37,6 +37,7 @@ pub(crate) mod datagram_option;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fd;
+pub(crate) mod fd_passing;
 pub(crate) mod file;
 pub(crate) mod inotify;
 pub(crate) mod option;

@@ -73,6 +73,21 @@ pub(crate) fn is_listening(fd: FdRef<'_>) -> io::Result<bool> {
     Ok(int(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
 }
 
+/// `SO_TYPE`: whether it is a stream socket.
+pub(crate) fn is_stream(fd: FdRef<'_>) -> io::Result<bool> {
+    Ok(int(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_STREAM)
+}
+
+/// `SO_PEERCRED`: the process, user and group at the other end of a Unix socket.
+pub(crate) fn peer_credentials(fd: FdRef<'_>) -> io::Result<(u32, u32, u32)> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = socklen_t::try_from(size_of::<libc::ucred>()).expect("it is a few bytes");
+    let into = (&raw mut peer).cast();
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `peer`.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, into, &raw mut length) })?;
+    Ok((peer.pid.cast_unsigned(), peer.uid, peer.gid))
+}
+
 /// Makes a descriptor that came from elsewhere nonblocking and close-on-exec; see fcntl(2).
 pub(crate) fn set_nonblocking(fd: FdRef<'_>) -> io::Result<()> {
     // SAFETY: the call takes integers and touches no memory of ours.
