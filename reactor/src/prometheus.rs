@@ -113,6 +113,8 @@ const FAMILIES: &[Family] = families! {
     gauge "datagram_sockets" "Datagram sockets open now." |m| count(m.datagrams.sockets);
     counter "datagrams_total" "Datagrams, by what became of them." |m| datagrams(m.datagrams);
     counter "datagram_callbacks_failed_total" "Callbacks of datagram sockets that failed." |m| count(m.datagrams.failed);
+    gauge "sources" "Other descriptors that are watched now." |m| count(m.sources);
+    counter "sources_failed_total" "Sources that ended by an error or a panic." |m| count(m.sources_failed);
     counter "busy_seconds_total" "Time in callbacks and in the calls they lead to." |m| seconds(m.busy);
     counter "waited_seconds_total" "Time in which the loop waited for the kernel." |m| seconds(m.waited);
     gauge "longest_callback_seconds" "The longest callback." |m| seconds(m.longest_callback);
