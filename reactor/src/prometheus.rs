@@ -187,6 +187,69 @@ mod tests {
         assert_eq!(names.len(), FAMILIES.len() + HISTOGRAMS.len());
     }
 
+    /// Each figure is one of its own, and all are written out here, so that none that is added can be forgotten.
+    #[test]
+    fn no_figure_is_left_out() {
+        let histogram = |seconds| {
+            let mut histogram = Histogram::default();
+            histogram.add(Duration::from_secs(seconds));
+            histogram
+        };
+        let metrics = Metrics {
+            open: 1001,
+            accepted: 1002,
+            connected: 1003,
+            refused: 1004,
+            closed: Closed {
+                eof: 1005,
+                closed: 1006,
+                aborted: 1007,
+                error: 1008,
+                connect_failed: 1009,
+                timeout: 1010,
+                overflow: 1011,
+                shutdown: 1012,
+                cut: 1013,
+                panic: 1014,
+            },
+            lingering: 1015,
+            bytes_in: 1016,
+            bytes_out: 1017,
+            buffered: 1018,
+            turns: 1019,
+            events: 1020,
+            wakeups: 1021,
+            messages: 1022,
+            timers: 1023,
+            panics: 1024,
+            accept_shortages: 1025,
+            jobs_waiting: 1026,
+            jobs_running: 1027,
+            jobs_done: 1028,
+            sources: 1029,
+            sources_failed: 1030,
+            datagrams: Datagrams {
+                sockets: 1031,
+                received: 1032,
+                truncated: 1033,
+                sent: 1034,
+                dropped: 1035,
+                errors: 1036,
+                failed: 1037,
+            },
+            longest_callback: Duration::from_secs(1038),
+            callback_times: histogram(1039),
+            turn_times: histogram(1040),
+            busy: Duration::from_secs(1041),
+            waited: Duration::from_secs(1042),
+            pending: 1043,
+        };
+        let text = prometheus_text("app", &[metrics]);
+        for figure in 1001..=1043 {
+            assert!(text.contains(&format!("}} {figure}\n")), "{figure} is not in\n{text}");
+        }
+    }
+
     #[test]
     fn buckets_count_up_to_the_whole() {
         let mut metrics = Metrics::default();

@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use crate::sources::watching::fitted;
-use crate::sys::fd::{Fd, FdRef};
 use crate::sys::bytes;
+use crate::sys::fd::{Fd, FdRef};
 
 /// A descriptor to read bytes from ([`add_reader`](crate::LoopContext::add_reader)) or to write bytes to
 /// ([`add_writer`](crate::LoopContext::add_writer)): a pipe, a FIFO, a terminal, a stream socket, a file, a device.

@@ -29,6 +29,7 @@ macro_rules! simulated_creation {
 
 pub(crate) mod affinity;
 pub(crate) mod ancillary;
+pub(crate) mod bytes;
 #[cfg(feature = "chaos")]
 mod chaos;
 pub(crate) mod clock;
@@ -41,7 +42,6 @@ pub(crate) mod fd_passing;
 pub(crate) mod file;
 pub(crate) mod inotify;
 pub(crate) mod option;
-pub(crate) mod bytes;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod signal;
