@@ -217,7 +217,8 @@ impl Engine {
         if !connection.has(Flag::WRITABLE) || !connection.attempt_mut().is_some_and(|attempt| attempt.is_trying()) {
             return false;
         }
-        match connect::outcome(connection.fd().as_fd()) {
+        let opens_fast = connection.attempt_mut().is_some_and(|attempt| attempt.options.socket.opens_fast());
+        match connect::outcome(connection.fd().as_fd(), opens_fast) {
             Ok(true) => return true,
             Ok(false) => connection.clear(Flag::WRITABLE),
             Err(error) => self.address_failed(token, error),

@@ -21,6 +21,7 @@ use crate::handler::Handler;
 use crate::mailbox::PostError;
 use crate::net::address_error::AddressError;
 use crate::net::connect::ConnectOptions;
+use crate::net::socket_options::{Role, SocketOptions};
 use crate::net::target::Target;
 use crate::output::Piece;
 use crate::shared_bytes::SharedBytes;
@@ -421,6 +422,14 @@ impl<'a, S> Context<'a, S> {
         self.this().want_drained();
     }
 
+    /// See [`Peer::set_options`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_options(&mut self, options: &SocketOptions) -> Result {
+        self.this().set_options(options)
+    }
+
     /// See [`Peer::relay_to`].
     ///
     /// # Errors
@@ -656,6 +665,34 @@ impl Peer<'_> {
     /// Counted from now.
     pub fn set_idle_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
         self.engine.set_idle_timeout(self.token, timeout.into());
+    }
+
+    /// Changes options of the socket; those that are `None` stay as they are.
+    ///
+    /// ```
+    /// use reactor::{Context, Handler, Input, Result, SocketOptions};
+    ///
+    /// struct Bulk;
+    ///
+    /// impl Handler for Bulk {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result {
+    ///         cx.set_options(&SocketOptions::default().nodelay(false).send_buffer(1_u32 << 20))
+    ///     }
+    ///
+    ///     fn on_data(&mut self, _cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         input.take();
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Names the option, the value and the address of the peer: what the kernel refuses, or, as `InvalidInput`, an option that is not
+    /// for live connections. Options before it are set. `NotConnected`: the connection is gone, or not up yet.
+    pub fn set_options(&mut self, options: &SocketOptions) -> Result {
+        let connection = self.engine.connection(self.token).ok_or_else(gone)?;
+        let fd = connection.fd().as_fd();
+        options.apply(fd, &socket::peer_address(fd)?, Role::Live)
     }
 
     /// The address of the other end; see getpeername(2).

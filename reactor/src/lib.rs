@@ -248,8 +248,8 @@ pub use limits::Limits;
 pub use mailbox::PostError;
 pub use metrics::{Closed, Datagrams, Metrics};
 pub use net::{
-    Address, AddressError, ConnectOptions, DatagramOptions, DatagramSocket, Host, ListenOptions, Listener,
-    MulticastGroup, Reconnect, Target,
+    Address, AddressError, ConnectOptions, DatagramOptions, DatagramSocket, Host, Keepalive, ListenOptions, Listener,
+    MulticastGroup, Reconnect, SocketOptions, Target,
 };
 pub use placement::Balance;
 pub use prometheus::prometheus_text;

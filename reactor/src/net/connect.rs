@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::address::SocketAddress;
 use crate::net::reconnect::Reconnect;
+use crate::net::socket_options::{Role, SocketOptions};
 use crate::sys::fd::FdRef;
 use crate::sys::{option, socket};
 
@@ -31,8 +32,8 @@ pub struct ConnectOptions {
     /// The local address to bind first, port 0 for any; `None` leaves it to the kernel. A port that is in use is an error.
     /// See bind(2).
     pub local: Option<SocketAddr>,
-    /// `TCP_NODELAY`: small messages leave at once. Default on. See tcp(7).
-    pub nodelay: bool,
+    /// Options of the socket, set before it connects.
+    pub socket: SocketOptions,
     /// Once connected: closed when nothing moves in either direction for so long; `None`: never.
     pub idle_timeout: Option<Duration>,
 }
@@ -44,7 +45,7 @@ impl Default for ConnectOptions {
             max_addresses: 16,
             reconnect: None,
             local: None,
-            nodelay: true,
+            socket: SocketOptions::default(),
             idle_timeout: None,
         }
     }
@@ -79,6 +80,13 @@ impl ConnectOptions {
         self
     }
 
+    /// Sets [`socket`](Self::socket).
+    #[must_use]
+    pub fn socket(mut self, options: SocketOptions) -> Self {
+        self.socket = options;
+        self
+    }
+
     /// Sets [`idle_timeout`](Self::idle_timeout).
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -89,9 +97,7 @@ impl ConnectOptions {
 
 /// Sends a fresh socket on its way to `target`. It turns writable when that has ended, one way or the other.
 pub(crate) fn begin(fd: FdRef<'_>, target: &SocketAddress, options: &ConnectOptions) -> io::Result<()> {
-    if let SocketAddress::Inet(_) = target {
-        option::set_nodelay(fd, options.nodelay)?;
-    }
+    options.socket.apply(fd, target, Role::Connecting)?;
     if let Some(local) = options.local {
         bind(fd, local)?;
     }
@@ -99,13 +105,14 @@ pub(crate) fn begin(fd: FdRef<'_>, target: &SocketAddress, options: &ConnectOpti
     Ok(())
 }
 
-/// How the attempt ended: `Ok(true)` connected, `Ok(false)` still under way, or the error.
-pub(crate) fn outcome(fd: FdRef<'_>) -> io::Result<bool> {
+/// How the attempt ended: `Ok(true)` connected, `Ok(false)` still under way, or the error. One that opens fast is writable before
+/// it is connected: it begins to connect with the first bytes.
+pub(crate) fn outcome(fd: FdRef<'_>, opens_fast: bool) -> io::Result<bool> {
     if let Some(error) = option::take_error(fd)? {
         return Err(error);
     }
     let peer = match socket::peer_address(fd) {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(opens_fast),
         peer => peer?,
     };
     // A connect to a local port that nobody listens on can meet itself: the kernel picks that very port for our end.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::address::{SocketAddress, UnixName};
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
+use crate::net::socket_options::{Role, SocketOptions};
 use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{option, socket};
 
@@ -29,19 +30,12 @@ use crate::sys::{option, socket};
 pub struct ListenOptions {
     /// Connections that may wait to be accepted; the kernel cuts it at `net.core.somaxconn`. Default 4096.
     pub backlog: u32,
-    /// `TCP_NODELAY`: small answers leave at once, not when the last one was acknowledged. Default on. See tcp(7).
-    pub nodelay: bool,
-    /// `SO_KEEPALIVE`: the kernel asks a silent peer whether it is still there. Default off. See socket(7).
-    pub keepalive: bool,
     /// `SO_REUSEPORT`: other sockets may bind the port too, and the kernel spreads connections over them. Default off, so
     /// that a second server on the port fails. TCP only. See socket(7).
     pub reuse_port: bool,
-    /// `IPV6_V6ONLY`: whether a listener on `[::]` leaves IPv4 alone; `None` leaves it to the system. See ipv6(7).
-    pub v6_only: Option<bool>,
-    /// `SO_RCVBUF` in bytes; `None` lets the kernel tune it. See socket(7).
-    pub receive_buffer: Option<u32>,
-    /// `SO_SNDBUF` in bytes; `None` lets the kernel tune it. See socket(7).
-    pub send_buffer: Option<u32>,
+    /// Options of the listening socket, which accepted ones inherit; `SO_REUSEADDR` is set besides, so that a port can be bound
+    /// again while old connections of it are in TIME-WAIT.
+    pub socket: SocketOptions,
     /// Connections on which nothing moves in either direction for so long are closed; `None`: never. Milliseconds, at
     /// most 12 days. Default none.
     pub idle_timeout: Option<Duration>,
@@ -49,16 +43,7 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self {
-            backlog: 4096,
-            nodelay: true,
-            keepalive: false,
-            reuse_port: false,
-            v6_only: None,
-            receive_buffer: None,
-            send_buffer: None,
-            idle_timeout: None,
-        }
+        Self { backlog: 4096, reuse_port: false, socket: SocketOptions::default(), idle_timeout: None }
     }
 }
 
@@ -81,6 +66,13 @@ impl ListenOptions {
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
+        self
+    }
+
+    /// Sets [`socket`](Self::socket).
+    #[must_use]
+    pub fn socket(mut self, options: SocketOptions) -> Self {
+        self.socket = options;
         self
     }
 }
@@ -173,25 +165,12 @@ impl Listener {
 
 /// Sets what accepted sockets will inherit. The buffers count before listen(2), which fixes the window scale.
 fn apply(options: &ListenOptions, fd: FdRef<'_>, address: &SocketAddress) -> io::Result<()> {
-    if let Some(bytes) = options.receive_buffer {
-        option::set_receive_buffer(fd, bytes)?;
+    options.socket.apply(fd, address, Role::Listening)?;
+    if matches!(address, SocketAddress::Unix(_)) {
+        return Ok(());
     }
-    if let Some(bytes) = options.send_buffer {
-        option::set_send_buffer(fd, bytes)?;
-    }
-    if options.keepalive {
-        option::set_keepalive(fd, true)?;
-    }
-    let SocketAddress::Inet(inet) = address else { return Ok(()) };
     option::set_reuse_address(fd)?;
-    option::set_nodelay(fd, options.nodelay)?;
-    if options.reuse_port {
-        option::set_reuse_port(fd)?;
-    }
-    match options.v6_only {
-        Some(only) if inet.is_ipv6() => option::set_v6_only(fd, only),
-        _ => Ok(()),
-    }
+    if options.reuse_port { option::set_reuse_port(fd) } else { Ok(()) }
 }
 
 /// Binds; a Unix path answers with what removes it again.
@@ -272,31 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn every_option_reaches_the_socket() {
-        let options = ListenOptions {
-            keepalive: true,
-            nodelay: false,
-            reuse_port: true,
-            receive_buffer: Some(100_000),
-            send_buffer: Some(50_000),
-            ..ListenOptions::default()
-        };
-        let listener = Listener::bind("127.0.0.1:0", &options).unwrap();
-        assert!(sockopt::socket_keepalive(listener.as_fd()).unwrap());
-        assert!(!sockopt::tcp_nodelay(listener.as_fd()).unwrap());
-        assert!(sockopt::socket_reuseport(listener.as_fd()).unwrap());
-        // The kernel doubles what it is asked for; see socket(7).
-        assert_eq!(sockopt::socket_recv_buffer_size(listener.as_fd()).unwrap(), 200_000);
-        assert_eq!(sockopt::socket_send_buffer_size(listener.as_fd()).unwrap(), 100_000);
-    }
-
-    #[test]
     fn a_listener_of_both_families_leaves_ipv4_alone_if_asked_to() {
         if std::net::TcpListener::bind("[::1]:0").is_err() {
             return println!("skipped: this machine has no IPv6");
         }
         for only in [true, false] {
-            let options = ListenOptions { v6_only: Some(only), ..ListenOptions::default() };
+            let options = ListenOptions::default().socket(SocketOptions::default().v6_only(only));
             let listener = Listener::bind("[::]:0", &options).unwrap();
             assert_eq!(sockopt::ipv6_v6only(listener.as_fd()).unwrap(), only);
         }

@@ -8,6 +8,7 @@ pub(crate) mod datagram_socket;
 pub(crate) mod host;
 pub(crate) mod listener;
 pub(crate) mod reconnect;
+pub(crate) mod socket_options;
 pub(crate) mod target;
 
 pub use address::Address;
@@ -18,4 +19,5 @@ pub use datagram_socket::{DatagramSocket, interface_index};
 pub use host::Host;
 pub use listener::{ListenOptions, Listener};
 pub use reconnect::Reconnect;
+pub use socket_options::{Keepalive, SocketOptions};
 pub use target::Target;

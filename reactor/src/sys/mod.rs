@@ -48,6 +48,7 @@ pub(crate) mod signal;
 pub(crate) mod sockaddr;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod stream_option;
 pub(crate) mod tcp_info;
 pub(crate) mod thread;
 
