@@ -6,11 +6,13 @@ mod common;
 #[path = "common/more.rs"]
 mod more;
 
+use std::env;
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, PipeReader, Read, Write, pipe};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use common::{DEADLINE, TestLoop, eventually};
@@ -18,6 +20,9 @@ use more::Script;
 use reactor::{CloseReason, Context, Handler, Input, Limits, Result};
 use rustix::io::FdFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const ROLE: &str = "REACTOR_FD_PASSING_TEST";
 
 /// What a handler was shown: bytes, and the descriptors that it took.
 type Shown = (Vec<u8>, Vec<OwnedFd>);
@@ -187,6 +192,36 @@ fn too_many_that_wait_close_the_connection_and_them() {
     let reason = next(&closed);
     assert!(reason.starts_with("error") && reason.contains("fds_per_connection"), "{reason}");
     expect_closed(reader);
+}
+
+/// What the process does that the next test starts, for the limit of descriptors is one of the process; it is no test by itself.
+#[test]
+fn receives_without_room() {
+    if env::var_os(ROLE).is_none() {
+        return;
+    }
+    let Receiving { theirs, shown, closed, server } = receiving(Limits::default(), true, true);
+    let (reader, writer) = pipe().unwrap();
+    send(&theirs, b"taken\n", &[writer.as_fd()]);
+    assert_eq!(next(&shown).1.len(), 1);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+    send(&theirs, b"lost\n", &[writer.as_fd(); 4]);
+    drop(writer);
+    let reason = next(&closed);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert!(reason.starts_with("error") && reason.contains("lost"), "{reason}");
+    assert!(shown.try_recv().is_err(), "bytes without their descriptors were shown");
+    expect_closed(reader);
+    server.eventually("the connection is gone", |metrics| metrics.open == 0);
+}
+
+#[test]
+fn those_for_which_there_is_no_room_end_the_connection() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let actor = command.args(["--exact", "receives_without_room", "--nocapture"]).env(ROLE, "yes");
+    let output = actor.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod more;
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -181,6 +182,26 @@ fn room_to_write_is_told() {
 }
 
 #[test]
+fn a_source_may_ask_for_something_else() {
+    let server = quiet_loop();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (told, is_told) = mpsc::channel();
+    let ready: Ready = Box::new(|cx, readiness, told| {
+        if !readiness.is_writable() {
+            cx.set_interest(Interest::BOTH)?;
+            return Ok(Progress::Drained);
+        }
+        read_piece(cx, told, 64)
+    });
+    server.on_loop(move |cx| cx.add_source(ours, Interest::READ, Witness { ready, told }).map(drop).unwrap());
+    // It could be written to from the start, but that was not asked for.
+    server.assert_quiet();
+    assert!(is_told.try_recv().is_err());
+    theirs.write_all(b"both now").unwrap();
+    assert_eq!(next(&is_told), Told::Bytes(b"both now".to_vec()));
+}
+
+#[test]
 fn a_source_is_closed_by_its_name_and_the_name_is_stale_then() {
     let server = quiet_loop();
     let (first, writer, told) = add(&server, reads(64));
@@ -255,11 +276,13 @@ fn a_source_whose_file_is_open_elsewhere_is_silent_once_it_is_closed() {
     let (id, told) = add_reader(&server, reader, reads(64));
     server.on_loop(move |cx| cx.close_source(id));
     expect_close(&told, "closed");
-    let events = server.metrics().events;
-    writer.write_all(b"nobody hears it").unwrap();
-    server.assert_quiet();
-    // Those of the closures that the test itself has posted may be counted, one each.
-    assert!(server.metrics().events - events <= 4);
+    // The closures that a test posts may wake the loop.
+    let heard = || server.on_loop(|cx| cx.handle().metrics().events - cx.handle().metrics().wakeups);
+    let before = heard();
+    for _ in 0..20 {
+        writer.write_all(b"nobody hears it").unwrap();
+        assert_eq!(heard(), before);
+    }
     drop(twin);
 }
 
@@ -355,8 +378,10 @@ fn one_that_holds_a_drain_up_is_cut_at_its_deadline() {
     let (id, _writer, told) = add(&server, reads(64));
     server.on_loop(move |cx| cx.with_source(id, |_: &mut Witness, cx| cx.hold_drain(true)).unwrap());
     server.shut_down(Duration::from_millis(20));
-    assert_eq!(next(&told), Told::Shutdown);
-    expect_close(&told, "cut");
+    let mut all: Vec<_> = told.iter().collect();
+    // On a busy machine the deadline may have passed before the drain began.
+    all.retain(|told| *told != Told::Shutdown);
+    assert_eq!(all, [Told::Close("cut"), Told::Dropped]);
 }
 
 #[test]

@@ -165,6 +165,31 @@ fn what_cannot_be_opened_anew_is_made_blocking_again() {
     assert_eq!(&line, b"typed\n");
 }
 
+/// Stops its loop at the end.
+struct Ends;
+
+impl ByteReader<Vec<u8>> for Ends {
+    fn on_bytes(&mut self, cx: &mut ReaderContext<'_, Vec<u8>>, input: &mut Input<'_>) -> Result {
+        cx.state().extend_from_slice(input.take());
+        Ok(())
+    }
+
+    fn on_end(&mut self, cx: &mut ReaderContext<'_, Vec<u8>>) -> Result {
+        cx.stop();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_is_an_end_and_no_error() {
+    let (master, terminal) = terminal();
+    let mut event_loop = EventLoop::new(Vec::new()).unwrap();
+    event_loop.context().add_reader(master, Ends).unwrap();
+    File::from(terminal).write_all(b"last words").unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state(), b"last words");
+}
+
 #[test]
 fn a_terminal_is_read_line_by_line_and_stays_blocking() {
     let (master, terminal) = terminal();

@@ -47,6 +47,8 @@
 //! What it does not have: datagrams, files, pipes (relays copy), options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
 //! What it does not have: datagrams, [sources](crate::sources), descriptors that are passed, files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
 //! host names, which are looked up for real.
+//! What it does not have: datagrams, [sources](crate::sources), descriptors that are passed, files, options that change nothing a
+//! handler can see (`TCP_NODELAY`, keep-alive probes), and host names, which are looked up for real.
 
 pub(crate) mod calls;
 pub(crate) mod datagram;

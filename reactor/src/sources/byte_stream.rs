@@ -35,7 +35,7 @@ pub struct ByteStream {
 }
 
 impl ByteStream {
-    /// Standard input, which stays open when the source is closed.
+    /// Standard input, which stays open when the source is closed. What [`std::io::stdin`] has read ahead is not seen here.
     ///
     /// # Errors
     /// It is closed, or no descriptor is free.

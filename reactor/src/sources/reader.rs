@@ -263,17 +263,19 @@ impl<R> Reading<R> {
             if !Self::goes_on(cx) {
                 return Ok(Progress::Drained);
             }
+            if budget == 0 {
+                break;
+            }
             let room = budget.min(CHUNK);
             let token = cx.id().0;
             let Some((fd, state)) = cx.engine.source_state::<ReaderState>(token) else { break };
             let read = state.way.read(fd, &mut buffer[..room]);
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Drained),
-                read => self.take_in(cx, read.map(|count| &buffer[..count]))?,
-            }
-            budget -= room;
-            if budget == 0 {
-                break;
+                read => {
+                    budget -= read.as_ref().map_or(0, |count| *count);
+                    self.take_in(cx, read.map(|count| &buffer[..count]))?;
+                }
             }
         }
         Ok(Progress::More)

@@ -24,7 +24,8 @@ use crate::unwind::panic_message;
 
 impl<S: 'static> LoopContext<'_, S> {
     /// Watches a descriptor of any kind that epoll(7) takes: a pipe, a device, a socket, an eventfd, another epoll instance. If
-    /// it is ready now, the source is called in the next turn.
+    /// it is ready now, the source is called in the next turn. To a loop of a server it is added by
+    /// [`LoopHandle::execute`](crate::LoopHandle::execute).
     ///
     /// The loop owns the descriptor from here on, and closes it with the source. It is made nonblocking and close-on-exec;
     /// nonblocking is a property of the open file, so everybody else who has that notices. For standard input and output see
@@ -178,6 +179,15 @@ impl<'a, S> SourceContext<'a, S> {
     /// Takes a timer back: it will not fire. `false`: it has fired, or is none of this source.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.scope.engine.cancel_source_timer(self.token, timer)
+    }
+
+    /// Asks to be told of something else from now on. What is so already is told anew.
+    ///
+    /// # Errors
+    /// The kernel refuses, which it does not unless its memory is short.
+    pub fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
+        let engine = &self.scope.engine;
+        engine.poller.change(self.raw(), interest, self.token)
     }
 
     /// Sets whether a drain of the loop waits for this source to close, until its deadline. At first it does not.
