@@ -385,7 +385,10 @@ fn files_wait_for_their_turn_when_the_worker_pool_is_full() {
     let mut output = tempfile::tempfile().unwrap();
     let (_, told) = read_lines(&server, input);
     let (id, written) = write_to(&server, output.try_clone().unwrap());
-    send(&server, id, b"patience".to_vec());
+    // More than a source may have timers.
+    for _ in 0..100 {
+        send(&server, id, b"patience ".to_vec());
+    }
     server.on_loop(move |cx| cx.writer(id).unwrap().finish());
     server.on_loop(|_| ());
     assert_eq!((told.try_iter().next(), written.try_iter().next()), (None, None));
@@ -395,7 +398,7 @@ fn files_wait_for_their_turn_when_the_worker_pool_is_full() {
     output.rewind().unwrap();
     let mut all = String::new();
     output.read_to_string(&mut all).unwrap();
-    assert_eq!(all, "patience");
+    assert_eq!(all, "patience ".repeat(100));
 }
 
 #[test]

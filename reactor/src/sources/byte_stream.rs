@@ -5,10 +5,14 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::context::LoopContext;
+use crate::interest::Interest;
 use crate::sources::watching::fitted;
 use crate::sys::bytes;
 use crate::sys::fd::{Fd, FdRef};
+use crate::token::SourceId;
 
 /// A descriptor to read bytes from ([`add_reader`](crate::LoopContext::add_reader)) or to write bytes to
 /// ([`add_writer`](crate::LoopContext::add_writer)): a pipe, a FIFO, a terminal, a stream socket, a file, a device.
@@ -143,6 +147,19 @@ impl Way {
     }
 }
 
+impl<S: 'static> LoopContext<'_, S> {
+    /// Has the descriptor watched; if that cannot be, another way is the answer.
+    pub(crate) fn watch_stream(&mut self, id: SourceId, interest: Interest) -> io::Result<Option<Way>> {
+        match self.engine.register_source(id.0, interest) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let watched = self.engine.watched(id.0).ok_or(error)?;
+                Way::elsewhere(watched.fd.lend()).map(Some)
+            }
+            result => result.map(|()| None),
+        }
+    }
+}
+
 /// Opens a pipe or a terminal anew, so that what is set on it is set for this process alone.
 fn open_anew(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<File> {
     OpenOptions::new()
@@ -172,3 +189,6 @@ impl Drop for Restore {
         }
     }
 }
+
+/// When no place was free in the worker pool, after so long it is asked again.
+pub(crate) const RETRY: Duration = Duration::from_millis(10);
