@@ -1,0 +1,5 @@
+//! `file-client`: puts and gets files.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
