@@ -1,1 +1,23 @@
-//! HTTP/1.1 as pure functions over bytes: no sockets and no files.
+//! HTTP/1.1 as pure functions over bytes: no sockets, no files and no clock (RFC 9110, 9111, 9112).
+//!
+//! ```text
+//! request    a head, parsed and checked; how its body is framed
+//! target     its path as names that stay below a root; links back to it
+//! conditional, range     what of a file is to be sent
+//! head       what is sent before it
+//! ```
+
+pub mod conditional;
+pub mod date;
+pub mod etag;
+pub mod field;
+pub mod framing;
+pub mod head;
+pub mod list;
+pub mod method;
+pub mod range;
+pub mod request;
+mod request_target;
+pub mod status;
+pub mod target;
+pub mod version;
