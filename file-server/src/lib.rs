@@ -1,6 +1,28 @@
 //! What `file-server` and `file-client` are made of.
+//!
+//! ```text
+//! connection  one HTTP connection: requests in, answers out
+//! answer      answers, written from what is known of a file
+//! worker      what the connections of a loop share; asks for files and takes in what is found
+//! load        finds and opens a file, on the worker pool
+//! cache, entry, watcher     what is kept, and how it is learned that it has changed
+//! root        names resolved below the served directory, by the kernel
+//! http        the protocol as pure functions
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod access_log;
+pub mod answer;
+pub mod cache;
+pub mod connection;
+pub mod entry;
 pub mod http;
+pub mod load;
+pub mod media_type;
 pub mod root;
+pub mod settings;
+pub mod shared;
+pub mod wall_clock;
+pub mod watcher;
+pub mod worker;

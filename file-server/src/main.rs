@@ -2,4 +2,130 @@
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod options;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use file_server::access_log::AccessLog;
+use file_server::connection::HttpConnection;
+use file_server::settings::Settings;
+use file_server::shared::Shared;
+use file_server::worker::Worker;
+use program::cli;
+use program::console::{self, Console};
+use program::{inherited, logging};
+use reactor::{DrainReport, ListenOptions, Server, ServerBuilder, Sharing, SocketAddress, WorkerOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::level_filters::LevelFilter;
+
+use crate::options::Options;
+
+fn main() -> ExitCode {
+    let options = match cli::parse::<Options>() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let outcome = match options.completions {
+        Some(shell) => cli::write_completions::<Options>(shell).context("cannot write to stdout"),
+        None if options.man => write_man_page().context("cannot write to stdout"),
+        None => serve(&options),
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    console::say_last(format_args!("file-server: {error:#}"));
+    ExitCode::from(cli::FAILURE)
+}
+
+fn write_man_page() -> io::Result<()> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Options::command()).render(&mut page)?;
+    match io::stdout().write_all(&page) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Runs the server from its start to its end.
+fn serve(options: &Options) -> anyhow::Result<()> {
+    raise_descriptor_limit();
+    let settings = options.settings().with_context(|| format!("cannot serve {}", options.root.display()))?;
+    let settings = Arc::new(settings);
+    let shared = Arc::new(Shared::default());
+    let builder = builder(options, &settings, &shared)?;
+    // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
+    let console = Console::start().context("cannot start")?;
+    logging::start(&console, options.log_level.clone(), LevelFilter::INFO);
+    start_access_log(options, &shared)?;
+    let server = builder.start().context("cannot start")?;
+    for address in server.local_addresses() {
+        console.say(format_args!("listening on {}", url_of(address)));
+    }
+    let report = server.wait();
+    if let Ok(report) = &report {
+        tell_cut(&console, report);
+    }
+    if let Some(log) = shared.access_log() {
+        log.flush();
+    }
+    console.flush();
+    report.map(drop).context("the server failed")
+}
+
+/// The server with all its sockets bound, or nothing bound at all.
+fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) -> anyhow::Result<ServerBuilder<Worker>> {
+    let state = {
+        let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
+        move |_loop| Worker::new(&settings, &shared)
+    };
+    let mut builder = Server::with_state(state)
+        .threads(options.threads)
+        .pin_threads(options.pin)
+        .limits(Options::limits())
+        .workers(WorkerOptions::default().threads(options.workers))
+        .max_connections(options.max_connections.unwrap_or(usize::MAX))
+        .shutdown_on_signals(options.shutdown_timeout);
+    // Until the first request has been answered: whoever connects and says nothing is not waited for as long as others.
+    let listen_options = ListenOptions::default().idle_timeout(settings.timeouts.header);
+    let inherited = inherited::listeners()?;
+    for address in options.addresses(!inherited.is_empty()) {
+        builder = builder.listen_with(address, &listen_options, Sharing::default(), HttpConnection::new)?;
+    }
+    for listener in inherited {
+        builder = builder.listen_on(listener, &listen_options, Sharing::default(), HttpConnection::new);
+    }
+    Ok(builder)
+}
+
+/// Opens the access log, and sees to it that SIGHUP opens it anew.
+fn start_access_log(options: &Options, shared: &Shared) -> anyhow::Result<()> {
+    let Some(path) = &options.access_log else { return Ok(()) };
+    let log = AccessLog::start(path, options.access_log_format.into())
+        .with_context(|| format!("cannot write the access log to {}", path.display()))?;
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, log.reopen_flag()).context("cannot start")?;
+    shared.set_access_log(log);
+    Ok(())
+}
+
+/// Many connections and open files: the soft limit is for programs that use select(2), which none of this does.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // What cannot be raised is lived with.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+fn url_of(address: &SocketAddress) -> String {
+    match address {
+        SocketAddress::Inet(address) => format!("http://{address}"),
+        SocketAddress::Unix(name) => name.to_string(),
+    }
+}
+
+fn tell_cut(console: &Console, report: &DrainReport) {
+    if report.cut > 0 {
+        let connections = if report.cut == 1 { "connection" } else { "connections" };
+        console.say(format_args!("cut {} {connections}, {} bytes unsent", report.cut, report.unsent));
+    }
+}

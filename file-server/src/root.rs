@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -69,6 +69,8 @@ pub struct Attributes {
     pub changed: i64,
     /// The nanoseconds of `changed`.
     pub changed_ns: u32,
+    /// Names that the file has. What is done to it by another one is not told to who watches this one.
+    pub links: u64,
 }
 
 /// Why a name is not served.
@@ -94,7 +96,7 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let root = Self { directory, path: std::path::absolute(path)?, access };
-        match root.open_at(Path::new(""), OFlags::DIRECTORY) {
+        match root.open_at(Path::new(""), OFlags::DIRECTORY, ResolveFlags::empty()) {
             Err(Errno::NOSYS | Errno::PERM) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "the system does not offer openat2(2), which needs Linux 5.6 and a sandbox that lets it pass",
@@ -124,12 +126,31 @@ impl Root {
     /// [`Refusal`] says why it is not served.
     pub fn find(&self, name: &Path) -> Result<Node, Refusal> {
         self.check(name)?;
-        let fd = self.open_at(name, OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let stat = rustix::fs::fstat(&fd)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Node::File(File::from(fd), Attributes::from(&stat))),
-            FileType::Directory => Ok(Node::Directory(fd, Attributes::from(&stat))),
-            _ => Err(Refusal::Forbidden),
+        Node::of(self.open_at(name, SPECIAL_TOO, ResolveFlags::empty())?)
+    }
+
+    /// As [`find`](Self::find), but `None` if a symlink is on the way: then what the name stands for can change with nothing
+    /// happening to the directories that it names.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_plain(&self, name: &Path) -> Result<Option<Node>, Refusal> {
+        self.check(name)?;
+        match self.open_at(name, SPECIAL_TOO, ResolveFlags::NO_SYMLINKS) {
+            Err(Errno::LOOP) => Ok(None),
+            result => Node::of(result?).map(Some),
+        }
+    }
+
+    /// A directory as a place to watch; `None` if a symlink is on the way.
+    ///
+    /// # Errors
+    /// As [`directory`](Self::directory).
+    pub fn plain_directory(&self, name: &Path) -> Result<Option<OwnedFd>, Refusal> {
+        self.check(name)?;
+        match self.open_at(name, OFlags::DIRECTORY | OFlags::PATH, ResolveFlags::NO_SYMLINKS) {
+            Err(Errno::LOOP) => Ok(None),
+            result => Ok(Some(result?)),
         }
     }
 
@@ -139,7 +160,7 @@ impl Root {
     /// [`Refusal`] says why not; what is no directory is missing.
     pub fn directory(&self, name: &Path) -> Result<OwnedFd, Refusal> {
         self.check(name)?;
-        Ok(self.open_at(name, OFlags::DIRECTORY)?)
+        Ok(self.open_at(name, OFlags::DIRECTORY, ResolveFlags::empty())?)
     }
 
     /// Opens the directory in which a name is, and says what the name is there.
@@ -149,7 +170,8 @@ impl Root {
     pub fn parent<'a>(&self, name: &'a Path) -> Result<(OwnedFd, &'a OsStr), Refusal> {
         self.check(name)?;
         let last = name.file_name().ok_or(Refusal::Forbidden)?;
-        Ok((self.open_at(name.parent().unwrap_or(Path::new("")), OFlags::DIRECTORY)?, last))
+        let parent = name.parent().unwrap_or(Path::new(""));
+        Ok((self.open_at(parent, OFlags::DIRECTORY, ResolveFlags::empty())?, last))
     }
 
     /// Looks at a name before the kernel does: `..`, absolute names and hidden ones go no further.
@@ -170,19 +192,40 @@ impl Root {
         self.access.hidden || !name.starts_with(b".") || (depth == 0 && name == b".well-known")
     }
 
-    fn open_at(&self, name: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn open_at(&self, name: &Path, flags: OFlags, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
         let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
         let beneath = if self.access.follow_symlinks { ResolveFlags::empty() } else { ResolveFlags::BENEATH };
-        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
+        let (flags, resolve) =
+            (flags | OFlags::RDONLY | OFlags::CLOEXEC, resolve | beneath | ResolveFlags::NO_MAGICLINKS);
         let mut tries = 0;
         loop {
-            let resolve = beneath | ResolveFlags::NO_MAGICLINKS;
             match rustix::fs::openat2(&self.directory, name, flags, Mode::empty(), resolve) {
                 // A rename somewhere on the system came in the middle of a `..` in a symlink, so the kernel cannot vouch for it.
                 Err(Errno::AGAIN | Errno::INTR) if tries < MOST_TRIES => tries += 1,
                 result => return result,
             }
         }
+    }
+}
+
+impl Node {
+    fn of(fd: OwnedFd) -> Result<Self, Refusal> {
+        match Attributes::of(&fd)? {
+            (FileType::RegularFile, attributes) => Ok(Self::File(File::from(fd), attributes)),
+            (FileType::Directory, attributes) => Ok(Self::Directory(fd, attributes)),
+            _ => Err(Refusal::Forbidden),
+        }
+    }
+}
+
+impl Attributes {
+    /// What is known of an open file, and what it is.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn of(fd: impl AsFd) -> Result<(FileType, Self), Refusal> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok((FileType::from_raw_mode(stat.st_mode), Self::from(&stat)))
     }
 }
 
@@ -196,6 +239,7 @@ impl From<&Stat> for Attributes {
             modified_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             changed: stat.st_ctime,
             changed_ns: u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
+            links: stat.st_nlink,
         }
     }
 }
@@ -211,6 +255,9 @@ impl From<Errno> for Refusal {
         }
     }
 }
+
+/// For names of which it is not known what they stand for: a FIFO holds nobody up, and a terminal does not become ours.
+const SPECIAL_TOO: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 /// How often a name is resolved anew while renames keep the kernel from vouching for it.
 const MOST_TRIES: usize = 16;

@@ -97,6 +97,13 @@ impl DateCache {
         &self.date
     }
 
+    /// The date that was asked for last.
+    #[inline]
+    #[must_use]
+    pub fn present(&self) -> &HttpDate {
+        &self.date
+    }
+
     #[cold]
     fn renew(&mut self, seconds: i64) {
         self.seconds = seconds;

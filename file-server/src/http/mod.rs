@@ -15,6 +15,7 @@ pub mod framing;
 pub mod head;
 pub mod list;
 pub mod method;
+pub mod negotiation;
 pub mod range;
 pub mod request;
 mod request_target;

@@ -1,0 +1,318 @@
+//! Answers to requests, written from what is known of the file.
+
+use std::sync::Arc;
+
+use reactor::{Context, Result};
+
+use crate::access_log::Record;
+use crate::connection::HttpConnection;
+use crate::entry::{Content, Entry, Representation};
+use crate::http::conditional::{self, Outcome, Validators};
+use crate::http::field::Field;
+use crate::http::head::{Message, ResponseHead};
+use crate::http::method::Method;
+use crate::http::range::{self, ByteRange, MOST_RANGES, Multipart, Selection, unsatisfied_range};
+use crate::http::request::Request;
+use crate::http::status::Status;
+use crate::http::target::RelativePath;
+use crate::http::version::Version;
+use crate::wall_clock;
+use crate::worker::Worker;
+
+type Cx<'a> = Context<'a, Worker>;
+
+/// Answers with a file, or what of it is asked for.
+#[inline]
+pub(crate) fn file(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, entry: &Entry) -> Result {
+    let Some(form) = entry.form_for(request.field(Field::AcceptEncoding)) else {
+        return status(to, cx, request, Status::NOT_ACCEPTABLE);
+    };
+    let goes_on = HttpConnection::goes_on(cx, request);
+    let is_common = request.method == Method::Get && request.version == Version::Http11 && goes_on;
+    if is_common && !request.is_conditional() && request.field(Field::Range).is_none() {
+        let date = cx.state().date();
+        form.with_ready(&date, |bytes| cx.send(bytes))?;
+        if form.whole_when_ready().is_none() {
+            send_content(cx, form, 0..form.len())?;
+        }
+        note(to, cx, request, Status::OK, form.len());
+        return to.answered(cx, true);
+    }
+    selected(to, cx, request, form, goes_on)
+}
+
+/// Answers by conditions and ranges.
+fn selected(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    form: &Representation,
+    goes_on: bool,
+) -> Result {
+    let current = Validators { etag: form.etag.as_bytes(), modified: form.attributes.modified };
+    match conditional::evaluate(request, Some(current)) {
+        Outcome::Proceed => {}
+        Outcome::NotModified => return not_modified(to, cx, request, form, goes_on),
+        Outcome::PreconditionFailed => return status(to, cx, request, Status::PRECONDITION_FAILED),
+    }
+    let ranged = request.field(Field::Range).filter(|_| {
+        request.method == Method::Get
+            && conditional::range_counts(request.field(Field::IfRange), current, wall_clock::seconds())
+    });
+    match ranged.map_or(Selection::Whole, |ranges| range::select(ranges, form.len(), MOST_RANGES)) {
+        Selection::Whole => whole(to, cx, request, form, goes_on),
+        Selection::One(range) => one_range(to, cx, request, (form, range), goes_on),
+        Selection::Several(ranges) => several_ranges(to, cx, request, (form, &ranges), goes_on),
+        Selection::Unsatisfiable => {
+            let value = unsatisfied_range(form.len());
+            message(to, cx, request, Status::RANGE_NOT_SATISFIABLE, &[("Content-Range", value.as_bytes())])
+        }
+    }
+}
+
+fn whole(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    form: &Representation,
+    goes_on: bool,
+) -> Result {
+    send_head(cx, request, (Status::OK, goes_on), |head| {
+        head.raw(&form.validators).raw(&form.description).number("Content-Length", form.len());
+    })?;
+    let sent = if request.method == Method::Head { 0 } else { form.len() };
+    send_content(cx, form, 0..sent)?;
+    note(to, cx, request, Status::OK, sent);
+    to.answered(cx, goes_on)
+}
+
+fn not_modified(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    form: &Representation,
+    goes_on: bool,
+) -> Result {
+    send_head(cx, request, (Status::NOT_MODIFIED, goes_on), |head| {
+        head.raw(&form.validators);
+    })?;
+    note(to, cx, request, Status::NOT_MODIFIED, 0);
+    to.answered(cx, goes_on)
+}
+
+fn one_range(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    (form, range): (&Representation, ByteRange),
+    goes_on: bool,
+) -> Result {
+    send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
+        head.raw(&form.validators).raw(&form.description).number("Content-Length", range.len());
+        head.field("Content-Range", range.content_range(form.len()).as_bytes());
+    })?;
+    send_content(cx, form, range.first..range.last + 1)?;
+    note(to, cx, request, Status::PARTIAL_CONTENT, range.len());
+    to.answered(cx, goes_on)
+}
+
+fn several_ranges(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    (form, ranges): (&Representation, &[ByteRange]),
+    goes_on: bool,
+) -> Result {
+    let boundary = boundary_of(form);
+    let multipart = Multipart { boundary: &boundary, part_type: &form.media_type, length: form.len() };
+    let length = multipart.content_length(ranges);
+    send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
+        head.raw(&form.validators).number("Content-Length", length);
+        head.field("Content-Type", multipart.content_type().as_bytes());
+        head.raw(b"X-Content-Type-Options: nosniff\r\n");
+    })?;
+    let mut framing = Vec::new();
+    for &range in ranges {
+        framing.clear();
+        multipart.write_part(&mut framing, range);
+        cx.send(&framing)?;
+        send_content(cx, form, range.first..range.last + 1)?;
+    }
+    framing.clear();
+    multipart.write_end(&mut framing);
+    cx.send(&framing)?;
+    note(to, cx, request, Status::PARTIAL_CONTENT, length);
+    to.answered(cx, goes_on)
+}
+
+/// What separates parts: the tag of the version, which no file can hold of itself but by chance of one to 2^128.
+fn boundary_of(form: &Representation) -> String {
+    form.etag.as_str().chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// Sends a part of the content.
+#[inline]
+fn send_content(cx: &mut Cx<'_>, form: &Representation, part: std::ops::Range<u64>) -> Result {
+    if part.is_empty() {
+        return Ok(());
+    }
+    match &form.content {
+        Content::File(file) => cx.send_file(Arc::clone(file), part),
+        Content::Bytes(bytes) => {
+            // What is in memory can be counted in it.
+            let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+            cx.send_shared(bytes.slice(index(part.start)..index(part.end)))
+        }
+    }
+}
+
+/// Sends the redirect to the name of a directory, which ends with a slash.
+pub(crate) fn redirect(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>) -> Result {
+    let Ok(path) = RelativePath::decode(request.path) else {
+        return status(to, cx, request, Status::BAD_REQUEST);
+    };
+    let mut location = path.to_location(true).into_bytes();
+    if let Some(query) = request.query {
+        location.push(b'?');
+        location.extend_from_slice(query);
+    }
+    message(to, cx, request, Status::MOVED_PERMANENTLY, &[("Location", &location)])
+}
+
+/// Tells what may be done.
+pub(crate) fn options(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>) -> Result {
+    let allowed = allowed(cx);
+    let is_preflight = request.field(Field::AccessControlRequestMethod).is_some();
+    let mut fields = vec![("Allow", allowed.as_bytes())];
+    if is_preflight && cx.state().settings.answers.cors.is_some() {
+        fields.push(("Access-Control-Allow-Methods", allowed.as_bytes()));
+        if let Some(wanted) = request.field(Field::AccessControlRequestHeaders) {
+            fields.push(("Access-Control-Allow-Headers", wanted));
+        }
+        fields.push(("Access-Control-Max-Age", b"86400"));
+    }
+    message(to, cx, request, Status::NO_CONTENT, &fields)
+}
+
+/// Says that the method is known and not allowed, and which are.
+pub(crate) fn not_allowed(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>) -> Result {
+    let allowed = allowed(cx);
+    message(to, cx, request, Status::METHOD_NOT_ALLOWED, &[("Allow", allowed.as_bytes())])
+}
+
+fn allowed(cx: &mut Cx<'_>) -> String {
+    let uploads = &cx.state().settings.uploads;
+    let put = if uploads.allow_upload { ", PUT" } else { "" };
+    let delete = if uploads.allow_delete { ", DELETE" } else { "" };
+    format!("GET, HEAD, OPTIONS{put}{delete}")
+}
+
+/// Answers with a status and no more.
+pub(crate) fn status(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, status: Status) -> Result {
+    message(to, cx, request, status, &[])
+}
+
+/// Answers with a status and fields.
+pub(crate) fn message(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    status: Status,
+    fields: &[(&str, &[u8])],
+) -> Result {
+    let goes_on = HttpConnection::goes_on(cx, request);
+    let mut policy = Vec::new();
+    if let Some(origin) = &cx.state().settings.answers.cors {
+        policy.push(("Access-Control-Allow-Origin", origin.clone()));
+    }
+    let mut all = fields.to_vec();
+    all.extend(policy.iter().map(|(name, value)| (*name, value.as_bytes())));
+    if goes_on && request.version == Version::Http10 {
+        all.push(("Connection", b"keep-alive"));
+    }
+    let message = Message { status, fields: &all, head_only: request.method == Method::Head, close: !goes_on };
+    send_written(cx, |out, date| message.write(out, date))?;
+    note(to, cx, request, status, 0);
+    to.answered(cx, goes_on)
+}
+
+/// Answers what is no request.
+pub(crate) fn bare_status(to: &mut HttpConnection, cx: &mut Cx<'_>, status: Status) -> Result {
+    send_written(cx, |out, date| Message::new(status).write(out, date))?;
+    cx.state().tally.answered(status, 0);
+    let record = Record { method: "-", target: "-", version: "-", ..blank() };
+    log(to, cx, Record { status: status.code(), ..record });
+    Ok(())
+}
+
+/// Writes a head into the room of the loop and sends it.
+fn send_head(
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    (status, goes_on): (Status, bool),
+    fields: impl FnOnce(&mut ResponseHead<'_>),
+) -> Result {
+    send_written(cx, |out, date| {
+        let mut head = ResponseHead::begin(out, status);
+        fields(head.date(date));
+        match (goes_on, request.version) {
+            (false, _) => drop(head.raw(b"Connection: close\r\n")),
+            (true, Version::Http10) => drop(head.raw(b"Connection: keep-alive\r\n")),
+            (true, Version::Http11) => {}
+        }
+        head.end();
+    })
+}
+
+fn send_written(cx: &mut Cx<'_>, write: impl FnOnce(&mut Vec<u8>, &crate::http::date::HttpDate)) -> Result {
+    let date = cx.state().date();
+    let mut room = std::mem::take(&mut cx.state().room);
+    room.clear();
+    write(&mut room, &date);
+    let sent = cx.send(&room);
+    cx.state().room = room;
+    sent
+}
+
+/// Counts and logs an answer.
+#[inline]
+fn note(to: &HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, status: Status, bytes: u64) {
+    let worker = cx.state();
+    worker.tally.answered(status, bytes);
+    if worker.shared.access_log().is_some() {
+        let text = |field| request.field(field).and_then(|value| std::str::from_utf8(value).ok());
+        let record = Record {
+            method: request.method_name,
+            target: request.target,
+            version: request.version.name(),
+            status: status.code(),
+            bytes,
+            referer: text(Field::Referer),
+            user_agent: text(Field::UserAgent),
+            ..blank()
+        };
+        log(to, cx, record);
+    }
+}
+
+#[cold]
+fn log(to: &HttpConnection, cx: &mut Cx<'_>, record: Record<'_>) {
+    let Some(access_log) = cx.state().shared.access_log() else { return };
+    let client = to.peer.as_inet().map_or_else(|| "unix".to_owned(), |address| address.ip().to_string());
+    access_log.add(&Record { client: &client, time: wall_clock::seconds(), ..record });
+}
+
+const fn blank() -> Record<'static> {
+    Record {
+        time: 0,
+        client: "-",
+        user: None,
+        method: "-",
+        target: "-",
+        version: "-",
+        status: 0,
+        bytes: 0,
+        referer: None,
+        user_agent: None,
+    }
+}

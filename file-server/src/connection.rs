@@ -1,0 +1,287 @@
+//! One HTTP connection: requests in, answers out, in order and one at a time.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
+
+use crate::answer;
+use crate::http::framing::Body;
+use crate::http::method::Method;
+use crate::http::request::{self, Request, RequestLimits};
+use crate::http::status::Status;
+use crate::http::target::RelativePath;
+use crate::worker::{self, Answer, Question, Worker};
+
+/// A connection. An idle one is this and nothing else: what it is in the middle of is in a box of its own.
+#[derive(Debug)]
+pub struct HttpConnection {
+    pub(crate) peer: SocketAddress,
+    phase: Phase,
+    /// It has been answered once, so that it is waited for as an old friend is.
+    greeted: bool,
+    /// Counted among those of its address.
+    admitted: bool,
+    /// Fires if the head that has begun to come takes too long.
+    head_timer: Option<TimerId>,
+    asked: Option<Box<Asked>>,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The next head is waited for.
+    Reading,
+    /// A worker looks for what was asked for. Reading is paused.
+    Waiting,
+    /// The client has yet to take most of an answer. Reading is paused.
+    Sending,
+    /// The last answer is given.
+    Closing,
+}
+
+/// A request that waits for a worker.
+#[derive(Debug)]
+struct Asked {
+    /// Its head, to be read again when the answer is there.
+    head: Vec<u8>,
+    question: Question,
+    /// The name was not found, and the index of the root is to answer.
+    falls_back: bool,
+}
+
+impl HttpConnection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(peer: &SocketAddress) -> Self {
+        Self {
+            peer: peer.clone(),
+            phase: Phase::Reading,
+            greeted: false,
+            admitted: false,
+            head_timer: None,
+            asked: None,
+        }
+    }
+
+    /// Answers a request whose head has come.
+    #[inline]
+    fn serve(&mut self, cx: &mut Context<'_, Worker>, request: &Request<'_>, head: &[u8]) -> Result {
+        let now = cx.now();
+        cx.state().begin_turn(now);
+        match request.method {
+            Method::Get | Method::Head => self.retrieve(cx, request, head),
+            Method::Options => answer::options(self, cx, request),
+            Method::Unknown => answer::status(self, cx, request, Status::NOT_IMPLEMENTED),
+            _ => answer::not_allowed(self, cx, request),
+        }
+    }
+
+    #[inline]
+    fn retrieve(&mut self, cx: &mut Context<'_, Worker>, request: &Request<'_>, head: &[u8]) -> Result {
+        let Ok(path) = RelativePath::decode(request.path) else {
+            return answer::status(self, cx, request, Status::BAD_REQUEST);
+        };
+        let name = worker::name_of(&path);
+        let now = cx.now();
+        let worker = cx.state();
+        if let Some(entry) = worker.find(&name, now) {
+            worker.tally.looked_up(true);
+            return answer::file(self, cx, request, &entry);
+        }
+        worker.tally.looked_up(false);
+        let question = Question { name: name.as_ref().into(), alone: false };
+        self.ask(cx, request, Asked { head: head.to_vec(), question, falls_back: false })
+    }
+
+    /// Has a worker look for what is asked, and waits.
+    fn ask(&mut self, cx: &mut Context<'_, Worker>, request: &Request<'_>, asked: Asked) -> Result {
+        if let Err(error) = worker::ask(cx, &asked.question) {
+            tracing::warn!("a request is refused: {error}");
+            return answer::status(self, cx, request, Status::SERVICE_UNAVAILABLE);
+        }
+        self.asked = Some(Box::new(asked));
+        self.phase = Phase::Waiting;
+        cx.pause();
+        Ok(())
+    }
+
+    /// A worker has found what this connection waits for.
+    ///
+    /// # Errors
+    /// As of every callback.
+    pub fn found(&mut self, cx: &mut Context<'_, Worker>, found: Answer) -> Result {
+        let Some(asked) = self.asked.take() else { return Ok(()) };
+        let Asked { head, mut question, falls_back } = *asked;
+        // It was read once, and is read the same way again.
+        let Ok(Some(request)) = request::parse(&head, &LIMITS) else { return Ok(()) };
+        self.phase = Phase::Reading;
+        let now = cx.now();
+        cx.state().begin_turn(now);
+        match found {
+            Answer::Changed => {
+                question.alone = true;
+                return self.ask(cx, &request, Asked { head: head.clone(), question, falls_back });
+            }
+            Answer::Refused(Status::NOT_FOUND) if !falls_back && self.may_fall_back(cx, &question) => {
+                let question = Question { name: Rc::from(&b"/"[..]), alone: false };
+                return self.ask(cx, &request, Asked { head: head.clone(), question, falls_back: true });
+            }
+            Answer::File(entry) => answer::file(self, cx, &request, &entry)?,
+            Answer::Directory => answer::redirect(self, cx, &request)?,
+            Answer::Listable => answer::status(self, cx, &request, Status::FORBIDDEN)?,
+            Answer::Refused(status) => answer::status(self, cx, &request, status)?,
+        }
+        if self.phase == Phase::Reading {
+            cx.resume();
+        }
+        Ok(())
+    }
+
+    /// Whether a name that does not exist may be a route of the application: names of files, which have a dot, are not.
+    fn may_fall_back(&self, cx: &mut Context<'_, Worker>, question: &Question) -> bool {
+        let last = question.name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        cx.state().settings.answers.spa && !last.contains(&b'.')
+    }
+
+    /// Whether the connection goes on after the answer to a request.
+    #[inline]
+    pub(crate) fn goes_on(cx: &mut Context<'_, Worker>, request: &Request<'_>) -> bool {
+        // A body that nobody asked for is not read, so what follows it cannot be.
+        request.keep_alive && !cx.state().draining && matches!(request.body, Body::None | Body::Length(0))
+    }
+
+    /// An answer is on its way.
+    #[inline]
+    pub(crate) fn answered(&mut self, cx: &mut Context<'_, Worker>, goes_on: bool) -> Result {
+        if !goes_on {
+            return self.end(cx);
+        }
+        if cx.queued() > LARGE {
+            self.phase = Phase::Sending;
+            let timeout = cx.state().settings.timeouts.write;
+            cx.set_idle_timeout(timeout);
+            cx.pause();
+            cx.want_drained();
+            self.greeted = false;
+            return Ok(());
+        }
+        self.phase = Phase::Reading;
+        if !self.greeted {
+            self.greet(cx);
+        }
+        Ok(())
+    }
+
+    /// From now on the connection is waited for between requests.
+    #[cold]
+    fn greet(&mut self, cx: &mut Context<'_, Worker>) {
+        self.greeted = true;
+        let timeout = cx.state().settings.timeouts.keep_alive;
+        cx.set_idle_timeout(timeout);
+    }
+
+    /// The last answer is given: the connection closes when the client has it.
+    fn end(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        self.phase = Phase::Closing;
+        let timeout = cx.state().settings.timeouts.write;
+        cx.set_idle_timeout(timeout);
+        cx.close_after_flush()
+    }
+
+    /// What has come is no request, or too much of one: says so, and closes, for nobody knows where the next one begins.
+    #[cold]
+    fn refuse(&mut self, cx: &mut Context<'_, Worker>, status: Status) -> Result {
+        let now = cx.now();
+        cx.state().begin_turn(now);
+        answer::bare_status(self, cx, status)?;
+        self.end(cx)
+    }
+
+    /// A part of a head has come: the rest is waited for, for a while.
+    fn await_rest(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        if self.head_timer.is_none() {
+            let timeout = cx.state().settings.timeouts.header;
+            self.head_timer = Some(cx.set_timer(timeout)?);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Worker> for HttpConnection {
+    fn on_open(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        let most = cx.state().settings.connections_per_address;
+        let Some(address) = self.peer.as_inet().filter(|_| most > 0) else { return Ok(()) };
+        self.admitted = cx.state().shared.admit(address.ip(), most);
+        if self.admitted { Ok(()) } else { self.refuse(cx, Status::SERVICE_UNAVAILABLE) }
+    }
+
+    #[inline]
+    fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
+        while self.phase == Phase::Reading && !input.is_empty() {
+            let bytes = input.as_slice();
+            match request::parse(bytes, &LIMITS) {
+                Ok(Some(request)) => {
+                    if let Some(timer) = self.head_timer.take() {
+                        cx.cancel_timer(timer);
+                    }
+                    let length = request.head_len;
+                    self.serve(cx, &request, &bytes[..length])?;
+                    input.consume(length);
+                }
+                Ok(None) => return self.await_rest(cx),
+                Err(status) => {
+                    input.take();
+                    return self.refuse(cx, status);
+                }
+            }
+        }
+        if self.phase == Phase::Closing {
+            input.take();
+        }
+        Ok(())
+    }
+
+    fn on_drained(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        if self.phase == Phase::Sending {
+            self.phase = Phase::Reading;
+            self.greet(cx);
+            if cx.state().draining {
+                return self.end(cx);
+            }
+            cx.resume();
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_, Worker>, timer: TimerId) -> Result {
+        if self.head_timer == Some(timer) && self.phase == Phase::Reading {
+            self.head_timer = None;
+            return self.refuse(cx, Status::REQUEST_TIMEOUT);
+        }
+        Ok(())
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_, Worker>, _deadline: Instant) -> Result {
+        cx.state().draining = true;
+        match self.phase {
+            // What has arrived is answered.
+            Phase::Reading => cx.finish(),
+            Phase::Waiting | Phase::Sending | Phase::Closing => Ok(()),
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_, Worker>, _reason: &CloseReason) {
+        if self.admitted
+            && let Some(address) = self.peer.as_inet()
+        {
+            cx.state().shared.release(address.ip());
+        }
+    }
+}
+
+/// How much of a request's head is taken.
+pub(crate) const LIMITS: RequestLimits = RequestLimits { line: 8 << 10, head: 32 << 10, fields: 100 };
+
+/// Bytes of output that wait, above which the next request is not answered before they have left.
+const LARGE: usize = 64 << 10;

@@ -1,0 +1,267 @@
+//! A file as it is kept: open or in memory, with all that its answers say of it written down.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::sync::Arc;
+
+use reactor::SharedBytes;
+
+use crate::http::date::HttpDate;
+use crate::http::etag::{ETag, FileState};
+use crate::http::head::ResponseHead;
+use crate::http::negotiation::{AcceptedCodings, Coding};
+use crate::http::status::Status;
+use crate::root::Attributes;
+use crate::settings::Answers;
+
+/// A file and its precompressed siblings, as they were when they were opened.
+#[derive(Debug)]
+pub struct Entry {
+    /// The file as it is.
+    pub plain: Representation,
+    /// The same content, compressed.
+    pub compressed: Vec<Representation>,
+    /// Whether a change is certain to show in its attributes, for it was last changed long before it was opened.
+    pub settled: bool,
+    /// Whether the kernel tells of changes, so that it needs no asking.
+    pub watched: bool,
+}
+
+/// One form of a file's content.
+#[derive(Debug)]
+pub struct Representation {
+    /// How it is compressed.
+    pub coding: Coding,
+    /// What it was when it was opened.
+    pub attributes: Attributes,
+    /// What tells this version from others.
+    pub etag: ETag,
+    /// Its media type.
+    pub media_type: Arc<str>,
+    /// Its bytes, or where they are.
+    pub content: Content,
+    /// The lines that go with every answer about it, 304 too.
+    pub validators: Vec<u8>,
+    /// The lines that go with its content.
+    pub description: Vec<u8>,
+    /// The answer to the common request, and the second whose Date it tells.
+    ready: RefCell<Ready>,
+}
+
+/// The bytes of a file, or where they are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A small file, in memory.
+    Bytes(SharedBytes),
+    /// A large one, open.
+    File(Arc<File>),
+}
+
+/// A whole answer, or its head if the content is not small.
+#[derive(Debug)]
+struct Ready {
+    answer: Vec<u8>,
+    date: Option<HttpDate>,
+}
+
+impl Entry {
+    /// What it takes of the bounds of the cache.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.compressed.iter().map(Representation::cost).sum::<usize>() + self.plain.cost()
+    }
+
+    /// The forms of its content, the plain one first.
+    pub fn representations(&self) -> impl Iterator<Item = &Representation> {
+        std::iter::once(&self.plain).chain(&self.compressed)
+    }
+
+    /// The form that the client likes best of those there are; none if it takes none of them.
+    #[inline]
+    #[must_use]
+    pub fn form_for(&self, accept_encoding: Option<&[u8]>) -> Option<&Representation> {
+        if self.compressed.is_empty() {
+            // It is sent as it is whatever was asked for: better than a refusal (RFC 9110, section 12.5.3).
+            return Some(&self.plain);
+        }
+        let accepted = AcceptedCodings::of(accept_encoding);
+        let find = |coding: &Coding| self.representations().find(|form| form.coding == *coding);
+        accepted.as_slice().iter().find_map(find)
+    }
+
+    /// A file of these bytes, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        let attributes = Attributes {
+            device: 1,
+            inode: 1,
+            size: bytes.len() as u64,
+            modified: 0,
+            modified_ns: 0,
+            changed: 0,
+            changed_ns: 0,
+            links: 1,
+        };
+        let content = Content::Bytes(bytes.into());
+        let style = Style { answers: &Answers::default(), varies: false };
+        let plain = Representation::new(Coding::Identity, attributes, "text/plain".into(), content, &style);
+        Self { plain, compressed: Vec::new(), settled: true, watched: true }
+    }
+}
+
+/// What the lines of a head depend on besides the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Style<'a> {
+    /// How answers are made.
+    pub answers: &'a Answers,
+    /// Whether there is another form of the content, so that the answer depends on Accept-Encoding.
+    pub varies: bool,
+}
+
+impl Representation {
+    /// A form of a file's content, with the lines about it written down.
+    #[must_use]
+    pub fn new(
+        coding: Coding,
+        attributes: Attributes,
+        media_type: Arc<str>,
+        content: Content,
+        style: &Style<'_>,
+    ) -> Self {
+        let etag = ETag::of(&state_of(&attributes));
+        let (mut validators, mut description) = (Vec::new(), Vec::new());
+        write_validators(&mut validators, &attributes, &etag, style);
+        write_description(&mut description, coding, &media_type);
+        let ready = RefCell::new(Ready { answer: Vec::new(), date: None });
+        Self { coding, attributes, etag, media_type, content, validators, description, ready }
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.attributes.size
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `send` with the answer to a GET that wants all of it and goes on after: whole if the content is small, else the
+    /// head alone. It is written once; from then on only its Date changes.
+    #[inline]
+    pub fn with_ready<T>(&self, date: &HttpDate, send: impl FnOnce(&[u8]) -> T) -> T {
+        let mut ready = self.ready.borrow_mut();
+        if ready.date != Some(*date) {
+            self.renew(&mut ready, date);
+        }
+        send(&ready.answer)
+    }
+
+    #[cold]
+    fn renew(&self, ready: &mut Ready, date: &HttpDate) {
+        ready.date = Some(*date);
+        if let Some(place) = ready.answer.get_mut(DATE_AT..DATE_AT + date.as_bytes().len()) {
+            return place.copy_from_slice(date.as_bytes());
+        }
+        let mut head = ResponseHead::begin(&mut ready.answer, Status::OK);
+        head.date(date).raw(&self.validators).raw(&self.description).number("Content-Length", self.len());
+        head.end();
+        if let Some(bytes) = self.whole_when_ready() {
+            ready.answer.extend_from_slice(bytes);
+        }
+        ready.answer.shrink_to_fit();
+    }
+
+    /// The content, if the ready answer holds it.
+    #[inline]
+    #[must_use]
+    pub fn whole_when_ready(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Bytes(bytes) if bytes.len() <= READY => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        let content = match &self.content {
+            Content::Bytes(bytes) => bytes.len() + self.whole_when_ready().map_or(0, <[u8]>::len),
+            Content::File(_) => 0,
+        };
+        content + OVERHEAD
+    }
+}
+
+fn state_of(attributes: &Attributes) -> FileState {
+    let Attributes { device, inode, size, modified, modified_ns, changed, changed_ns, links: _ } = *attributes;
+    FileState { device, inode, size, modified: (modified, modified_ns), changed: (changed, changed_ns) }
+}
+
+fn write_validators(out: &mut Vec<u8>, attributes: &Attributes, etag: &ETag, style: &Style<'_>) {
+    write_line(out, "ETag", etag.as_bytes());
+    if let Some(modified) = HttpDate::at(attributes.modified) {
+        write_line(out, "Last-Modified", modified.as_bytes());
+    }
+    if style.varies {
+        write_line(out, "Vary", b"Accept-Encoding");
+    }
+    write_policy(out, style.answers);
+}
+
+/// Appends the lines that the operator has asked for.
+pub fn write_policy(out: &mut Vec<u8>, answers: &Answers) {
+    if let Some(value) = &answers.cache_control {
+        write_line(out, "Cache-Control", value.as_bytes());
+    }
+    if let Some(origin) = &answers.cors {
+        write_line(out, "Access-Control-Allow-Origin", origin.as_bytes());
+        write_line(out, "Access-Control-Expose-Headers", b"Content-Range, ETag");
+    }
+}
+
+fn write_description(out: &mut Vec<u8>, coding: Coding, media_type: &str) {
+    write_line(out, "Content-Type", media_type.as_bytes());
+    if coding != Coding::Identity {
+        write_line(out, "Content-Encoding", coding.name().as_bytes());
+    }
+    out.extend_from_slice(b"Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// Where the date is in an answer that begins with it: `HTTP/1.1 200 OK`, and the name of the field.
+const DATE_AT: usize = "HTTP/1.1 200 OK\r\nDate: ".len();
+
+/// Content of at most so many bytes is kept behind its head too, to be sent as one piece. Of more, the copy into the outbox of
+/// the loop would cost more than a second slice in the system call.
+const READY: usize = 7 << 10;
+
+/// What a form takes besides its content: lines, the place in the maps, a descriptor.
+const OVERHEAD: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ready_answer_tells_the_present_date() {
+        let entry = Entry::of_bytes(b"hello".to_vec());
+        for seconds in [784_111_777, 784_111_778] {
+            let date = HttpDate::at(seconds).unwrap();
+            let answer = entry.plain.with_ready(&date, |bytes| String::from_utf8(bytes.to_vec()).unwrap());
+            assert!(answer.starts_with(&format!("HTTP/1.1 200 OK\r\nDate: {}\r\n", date.as_str())), "{answer}");
+            assert!(answer.contains("\r\nContent-Length: 5\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_ready_answer_of_what_is_not_small_is_its_head() {
+        let entry = Entry::of_bytes(vec![b'x'; READY + 1]);
+        let date = HttpDate::at(0).unwrap();
+        assert!(entry.plain.with_ready(&date, |bytes| bytes.ends_with(b"\r\n\r\n")));
+        assert!(entry.cost() > READY);
+    }
+}

@@ -1,0 +1,300 @@
+//! What the connections of one loop share: the cache, what watches over it, and the loads under way.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use reactor::{ConnId, Context, JobPanic, LoopContext, Result};
+
+use crate::cache::Cache;
+use crate::connection::HttpConnection;
+use crate::entry::Entry;
+use crate::http::date::{DateCache, HttpDate};
+use crate::http::status::Status;
+use crate::http::target::RelativePath;
+use crate::load::{self, Found, Loaded, Order};
+use crate::root::Refusal;
+use crate::settings::{Check, Settings};
+use crate::shared::{Shared, Tally};
+use crate::wall_clock;
+use crate::watcher::{Dependency, Watcher};
+
+/// The state of one loop.
+#[derive(Debug)]
+pub struct Worker {
+    /// What the operator has decided.
+    pub settings: Arc<Settings>,
+    /// What all loops share.
+    pub shared: Arc<Shared>,
+    /// What this loop has counted.
+    pub tally: Arc<Tally>,
+    /// Whether the server is about to end: every answer is the last of its connection.
+    pub draining: bool,
+    /// Room for a head that is written now.
+    pub room: Vec<u8>,
+    cache: Cache,
+    /// None: every request asks.
+    watcher: Option<Watcher>,
+    /// Loads that others may join, by name, and who has joined.
+    loads: HashMap<Rc<[u8]>, Vec<ConnId>>,
+    dates: DateCache,
+    turn: Option<Instant>,
+}
+
+/// What came of a load, for who waited for it.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The file.
+    File(Rc<Entry>),
+    /// A directory that was asked for as a file.
+    Directory,
+    /// A directory without an index.
+    Listable,
+    /// Something happened to the file after the load began, and the one who joined it may have known. To be asked again, alone.
+    Changed,
+    /// The status that says why it is not served.
+    Refused(Status),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The path below the root, with a slash at the end if it was asked for as a directory.
+    pub name: Rc<[u8]>,
+    /// Not to be joined to a load that began before.
+    pub alone: bool,
+}
+
+impl Worker {
+    /// The state of a loop that has served nothing yet.
+    #[must_use]
+    pub fn new(settings: &Arc<Settings>, shared: &Arc<Shared>) -> Self {
+        Self {
+            settings: Arc::clone(settings),
+            shared: Arc::clone(shared),
+            tally: shared.new_tally(),
+            draining: false,
+            room: Vec::new(),
+            cache: Cache::new(settings.caching),
+            watcher: watcher(settings.caching.check),
+            loads: HashMap::new(),
+            dates: DateCache::new(),
+            turn: None,
+        }
+    }
+
+    /// The present second, as answers tell it.
+    #[must_use]
+    #[inline]
+    pub fn date(&mut self) -> HttpDate {
+        *self.dates.present()
+    }
+
+    /// To be called before a request is answered: what has changed by the turn in which it came is forgotten first.
+    #[inline]
+    pub fn begin_turn(&mut self, now: Instant) {
+        if self.turn != Some(now) {
+            self.turn = Some(now);
+            self.dates.at(wall_clock::seconds());
+            self.forget_changed();
+        }
+    }
+
+    /// What is kept of a name and needs no asking.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, name: &[u8], now: Instant) -> Option<Rc<Entry>> {
+        self.cache.find(name, now).filter(|entry| entry.watched).cloned()
+    }
+
+    fn forget_changed(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let changes = watcher.drain();
+        if changes.lost {
+            self.cache.clear();
+        }
+        for name in &changes.names {
+            self.cache.remove(name);
+        }
+        self.tally.cached(&self.cache);
+    }
+
+    /// What a worker needs to find a name, and the number of the load for the watcher.
+    fn order(&mut self, name: &[u8]) -> (Order, Option<u64>) {
+        let known = self.cache.get(name).map(|entry| entry.representations().map(|form| form.attributes).collect());
+        let directory = name.ends_with(b"/");
+        let path = Path::new(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name)));
+        let names = || load::names_of(&self.settings, path, directory);
+        let load = self.watcher.as_mut().map(|watcher| watcher.begin(names()));
+        let order = Order {
+            settings: Arc::clone(&self.settings),
+            spotter: self.watcher.as_ref().map(Watcher::spotter),
+            name: path.to_owned(),
+            directory,
+            known: known.unwrap_or_default(),
+        };
+        (order, load)
+    }
+
+    /// A load has ended. `true`: what it brought is what the file still was at its end.
+    fn settle(&mut self, name: &Rc<[u8]>, load: Option<u64>, found: Found, now: Instant) -> (Answer, bool) {
+        // Before anything is kept: what happened after the file was opened is still in the queue.
+        self.forget_changed();
+        let ended = |watcher: &mut Watcher| load.is_some_and(|load| watcher.end(load));
+        let clean = self.watcher.as_mut().is_some_and(ended);
+        match found {
+            Found::File(loaded) => {
+                let entry = self.keep(name, *loaded, clean, now);
+                let watched = entry.watched;
+                (Answer::File(entry), watched)
+            }
+            Found::Same(dependencies) => self.keep_on(name, dependencies, clean, now),
+            Found::Directory => (Answer::Directory, false),
+            Found::Listable => (Answer::Listable, false),
+            Found::Refused(refusal) => (Answer::Refused(status_of(&refusal, name)), false),
+        }
+    }
+
+    /// Keeps what was loaded, if a change will be noticed: by the kernel's word, or by its attributes when it is asked for.
+    fn keep(&mut self, name: &Rc<[u8]>, loaded: Loaded, clean: bool, now: Instant) -> Rc<Entry> {
+        let Loaded { mut entry, dependencies } = loaded;
+        let watchable = dependencies.is_some();
+        entry.watched = clean && watchable;
+        let entry = Rc::new(entry);
+        self.depend(name, dependencies, clean);
+        if entry.watched || (entry.settled && !watchable) {
+            let gone = self.cache.insert(name, Rc::clone(&entry), now);
+            gone.iter().for_each(|name| self.forget(name));
+        } else {
+            self.cache.remove(name);
+        }
+        self.tally.cached(&self.cache);
+        entry
+    }
+
+    /// What is kept is what was found.
+    fn keep_on(
+        &mut self,
+        name: &Rc<[u8]>,
+        dependencies: Option<Vec<Dependency>>,
+        clean: bool,
+        now: Instant,
+    ) -> (Answer, bool) {
+        let Some(entry) = self.cache.renew(name, now) else {
+            self.depend(name, dependencies, false);
+            return (Answer::Changed, false);
+        };
+        let watched = entry.watched;
+        if watched && clean {
+            self.depend(name, dependencies, true);
+        }
+        (Answer::File(entry), watched && clean)
+    }
+
+    fn depend(&mut self, name: &Rc<[u8]>, dependencies: Option<Vec<Dependency>>, clean: bool) {
+        let Some(watcher) = &mut self.watcher else { return };
+        match dependencies {
+            Some(dependencies) if clean => watcher.depend(name, dependencies),
+            Some(dependencies) => {
+                watcher.forget(name);
+                watcher.release(&dependencies);
+            }
+            None => watcher.forget(name),
+        }
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.forget(name);
+        }
+    }
+}
+
+fn watcher(check: Check) -> Option<Watcher> {
+    if check == Check::Stat {
+        return None;
+    }
+    Watcher::new()
+        .inspect_err(|error| tracing::warn!("files are looked at for every request: no inotify: {error}"))
+        .ok()
+}
+
+/// Has a worker find a name; [`HttpConnection::found`] is called with what comes of it.
+///
+/// # Errors
+/// As many jobs wait as the worker pool takes.
+pub fn ask(cx: &mut Context<'_, Worker>, question: &Question) -> Result {
+    let id = cx.id();
+    let name = Rc::clone(&question.name);
+    let worker = cx.state();
+    if !question.alone
+        && let Some(joined) = worker.loads.get_mut(&name)
+    {
+        joined.push(id);
+        return Ok(());
+    }
+    // Without a watcher nobody can tell whether what began before is still true.
+    let may_be_joined = !question.alone && worker.watcher.is_some();
+    let (order, load) = worker.order(&name);
+    let on_loop: &mut LoopContext<'_, Worker> = cx;
+    let settled = {
+        let name = Rc::clone(&name);
+        move |cx: &mut LoopContext<'_, Worker>, found: std::result::Result<Found, JobPanic>| {
+            let found = found.unwrap_or_else(|panic| Found::Refused(Refusal::Failed(panic.into())));
+            let now = cx.now();
+            let (answer, holds_for_all) = cx.state().settle(&name, load, found, now);
+            let joined = if may_be_joined { cx.state().loads.remove(&name).unwrap_or_default() } else { Vec::new() };
+            tell(cx, id, answer.clone());
+            let answer = if holds_for_all { answer } else { Answer::Changed };
+            joined.into_iter().for_each(|id| tell(cx, id, answer.clone()));
+        }
+    };
+    if let Err(error) = on_loop.spawn_blocking(move || load::load(&order), settled) {
+        if let (Some(watcher), Some(load)) = (&mut cx.state().watcher, load) {
+            watcher.end(load);
+        }
+        return Err(error);
+    }
+    if may_be_joined {
+        cx.state().loads.insert(name, Vec::new());
+    }
+    Ok(())
+}
+
+/// Hands a connection what it waited for, if it is still there.
+fn tell(cx: &mut LoopContext<'_, Worker>, id: ConnId, answer: Answer) {
+    let told = cx.with(id, |connection: &mut HttpConnection, cx| connection.found(cx, answer));
+    if let Some(Err(error)) = told
+        && let Some(mut peer) = cx.peer(id)
+    {
+        tracing::debug!("a connection ends: {error}");
+        peer.close();
+    }
+}
+
+/// What a client is told of a refusal.
+fn status_of(refusal: &Refusal, name: &[u8]) -> Status {
+    match refusal {
+        Refusal::Missing => Status::NOT_FOUND,
+        Refusal::Forbidden => Status::FORBIDDEN,
+        Refusal::Busy => Status::SERVICE_UNAVAILABLE,
+        Refusal::Failed(error) => {
+            tracing::error!("cannot serve {:?}: {error}", String::from_utf8_lossy(name));
+            Status::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+/// The name by which the cache knows a path: with a slash at the end if it was asked for as a directory.
+#[must_use]
+pub fn name_of<'a>(path: &'a RelativePath<'a>) -> Cow<'a, [u8]> {
+    match path.is_directory() {
+        true => Cow::Owned([path.as_bytes(), b"/"].concat()),
+        false => Cow::Borrowed(path.as_bytes()),
+    }
+}
