@@ -1,0 +1,263 @@
+//! The real `file-server` as a test sees it: its ready lines, its answers as raw bytes, its end.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tempfile::TempDir;
+
+/// Far more than anything here takes; a test that waits for so long has failed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
+
+/// A server that runs, and the directory that it serves. Dropping it kills it.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) tree: TempDir,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Server {
+    /// Serves an empty directory on one port and one thread, with these arguments besides.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::serving(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    /// Serves a directory on one port and one thread, with these arguments besides.
+    pub(crate) fn serving(tree: TempDir, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--listen", "127.0.0.1:0", "--threads", "1"]).args(arguments).arg(tree.path());
+        Self::start_command(tree, &mut command, 1)
+    }
+
+    /// Starts a command that runs the program, and waits for its ready lines.
+    pub(crate) fn start_command(tree: TempDir, command: &mut Command, listeners: usize) -> Self {
+        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut server = Self { child, tree, lines, seen: Vec::new() };
+        for _ in 0..listeners {
+            server.wait_for_line(|line| line.starts_with("listening on "));
+        }
+        server
+    }
+
+    /// The addresses of the ready lines.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.seen.iter().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
+    }
+
+    /// The first HTTP address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let addresses = self.addresses();
+        addresses.iter().find_map(|address| address.strip_prefix("http://")).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.address())
+    }
+
+    /// A place in the served directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.tree.path().join(name)
+    }
+
+    /// Puts a file into the served directory.
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    /// Asks on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    }
+
+    /// Sends a request on a connection of its own, and reads one answer.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_ref()).unwrap();
+        read_answer(&mut stream, request.as_ref().starts_with(b"HEAD"))
+    }
+
+    /// Waits for a line on stderr.
+    pub(crate) fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("{error}; stderr was {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_for(&mut self.child)
+    }
+
+    /// All that was said, once the process has ended.
+    pub(crate) fn rest_of_stderr(&mut self) -> Vec<String> {
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            self.seen.push(line);
+        }
+        self.seen.clone()
+    }
+
+    /// A value in kB of `/proc/PID/status`.
+    pub(crate) fn status_kb(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The answer without its date, which is of no matter to a comparison.
+    pub(crate) fn undated(mut self) -> Self {
+        self.head = self.head.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n");
+        self
+    }
+}
+
+/// Reads one answer, of the length that it tells.
+#[track_caller]
+pub(crate) fn read_answer(stream: &mut impl Read, to_head: bool) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        assert_eq!(read_some(stream, &mut byte).unwrap(), 1, "the answer ends in {:?}", String::from_utf8_lossy(&head));
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut answer = Answer { status, head, body: Vec::new() };
+    let length = answer.field("Content-Length").map_or(0, |length| length.parse().unwrap());
+    if !to_head {
+        answer.body = vec![0; length];
+        stream.read_exact(&mut answer.body).unwrap();
+    }
+    answer
+}
+
+/// Reads all that comes until the end.
+pub(crate) fn read_all(stream: &mut impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    all
+}
+
+/// The lines that come out of a pipe, as they come.
+pub(crate) fn lines_of(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).split(b'\n') {
+            let Ok(line) = line else { return };
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits for a process to end; panics when it does not.
+pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let mut wanted = [PollFd::new(&pidfd, PollFlags::IN)];
+    let patience = Timespec::try_from(DEADLINE).unwrap();
+    assert_eq!(retry_on_intr(|| poll(&mut wanted, Some(&patience))), Ok(1), "the process did not end");
+    child.wait().unwrap()
+}
+
+/// Runs the program to its end, as one does who has got the arguments wrong.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let reader = thread::spawn(move || read_all(&mut stdout));
+    let stderr = read_all(&mut stderr);
+    let status = wait_for(&mut child);
+    Output { status, stdout: reader.join().unwrap(), stderr }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Reads once. The kernel does not go on with an interrupted read that has a timeout.
+pub(crate) fn read_some(stream: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Wants the end of the stream and nothing before.
+#[track_caller]
+pub(crate) fn expect_end(stream: &mut impl Read) {
+    assert_eq!(read_some(stream, &mut [0]).unwrap(), 0, "bytes come where the end should be");
+}
+
+/// Bytes that tell where in a file they are.
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from((at / 7 + at) % 251).unwrap()).collect()
+}
+
+/// Puts a new version in the place of a file, as careful programs do.
+pub(crate) fn replace(path: &Path, contents: impl AsRef<[u8]>) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, contents).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
