@@ -26,3 +26,4 @@ pub mod shared;
 pub mod wall_clock;
 pub mod watcher;
 pub mod worker;
+pub mod users;

@@ -1,7 +1,5 @@
 //! The fields of a request that a file server reads.
 
-use std::borrow::Cow;
-
 use super::status::Status;
 
 /// A field of a request; those that are not here are passed over.
@@ -92,17 +90,24 @@ impl Field {
     }
 }
 
-/// The fields that are known, found in one pass.
+/// The values of the fields that are known, found in one pass. It is small, for it is made for each request.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
-    values: [Option<Cow<'a, [u8]>>; Field::COUNT],
+    head: &'a [u8],
+    /// Where in the head each value is: its start and its length.
+    places: [(u32, u32); Field::COUNT],
     /// A bit for each value that is there.
     pub(super) present: u32,
+    /// A bit for each that came more than once.
+    repeated: u32,
+    /// The lists made of those.
+    lists: Vec<(Field, Vec<u8>)>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(headers: &[httparse::Header<'a>]) -> Self {
-        let mut fields = Self { values: [const { None }; Field::COUNT], present: 0 };
+    /// The fields of a head, of which `headers` are the parts. A head has less than 4 GiB.
+    pub(super) fn of(head: &'a [u8], headers: &[httparse::Header<'a>]) -> Self {
+        let mut fields = Self { head, places: [(0, 0); Field::COUNT], present: 0, repeated: 0, lists: Vec::new() };
         for header in headers {
             if let Some(field) = Field::from_name(header.name) {
                 fields.add(field, header.value);
@@ -113,25 +118,53 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn add(&mut self, field: Field, value: &'a [u8]) {
-        self.present |= field.bit();
-        match &mut self.values[field as usize] {
-            slot @ None => *slot = Some(Cow::Borrowed(value)),
-            // One that is no list is not valid any more, which is what two of them are.
-            Some(list) => list.to_mut().extend([b", ", value].concat()),
+        if self.present & field.bit() != 0 {
+            return self.add_again(field, value);
         }
+        self.present |= field.bit();
+        // An empty value may be anywhere.
+        if !value.is_empty() {
+            let start = value.as_ptr().addr() - self.head.as_ptr().addr();
+            self.places[field as usize] = (start as u32, value.len() as u32);
+        }
+    }
+
+    /// Several fields of one name are a list. One that should be no list is not valid then, which is what two are.
+    #[cold]
+    fn add_again(&mut self, field: Field, value: &'a [u8]) {
+        if self.repeated & field.bit() == 0 {
+            self.lists.push((field, self.first(field).to_vec()));
+            self.repeated |= field.bit();
+        }
+        let list = self.lists.iter_mut().find(|(of, _)| *of == field);
+        let (_, list) = list.expect("a field that is repeated has a list");
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(value);
+    }
+
+    fn first(&self, field: Field) -> &'a [u8] {
+        let (start, length) = self.places[field as usize];
+        &self.head[start as usize..][..length as usize]
     }
 
     #[inline]
     pub(super) fn value(&self, field: Field) -> Option<&[u8]> {
-        self.values[field as usize].as_deref()
+        if self.present & field.bit() == 0 {
+            return None;
+        }
+        if self.repeated & field.bit() == 0 {
+            return Some(self.first(field));
+        }
+        self.lists.iter().find(|(of, _)| *of == field).map(|(_, list)| &list[..])
     }
 
-    /// The value of a field that came once.
+    /// The value of a field that may come once only.
+    #[inline]
     pub(super) fn single(&self, field: Field) -> Result<Option<&'a [u8]>, Status> {
-        match &self.values[field as usize] {
-            None => Ok(None),
-            Some(Cow::Borrowed(value)) => Ok(Some(value)),
-            Some(Cow::Owned(_)) => Err(Status::BAD_REQUEST),
+        match () {
+            () if self.present & field.bit() == 0 => Ok(None),
+            () if self.repeated & field.bit() == 0 => Ok(Some(self.first(field))),
+            () => Err(Status::BAD_REQUEST),
         }
     }
 }

@@ -20,7 +20,8 @@ use super::version::Version;
 pub struct RequestLimits {
     /// Bytes of the first line without its end; more is 414. As much as the RFC asks of all (8000), and what others take.
     pub line: usize,
-    /// Bytes of the whole head, with empty lines before it; more is 431. It bounds what an idle connection may hold.
+    /// Bytes of the whole head, with empty lines before it; more is 431. It bounds what an idle connection may hold. At most 1 GiB
+    /// counts.
     pub head: usize,
     /// Header fields; more is 431. At most [`MOST_FIELDS`] count.
     pub fields: usize,
@@ -28,6 +29,9 @@ pub struct RequestLimits {
 
 /// The most header fields that can be allowed.
 pub const MOST_FIELDS: usize = 128;
+
+/// The longest head that can be allowed: places in it are numbers of 32 bits.
+const MOST_HEAD: usize = 1 << 30;
 
 impl Default for RequestLimits {
     fn default() -> Self {
@@ -86,7 +90,8 @@ pub struct Request<'a> {
 /// ```
 pub fn parse<'a>(bytes: &'a [u8], limits: &RequestLimits) -> Result<Option<Request<'a>>, Status> {
     // What is beyond the bound is not looked at, so that it makes no difference whether it has come already.
-    let window = &bytes[..bytes.len().min(limits.head)];
+    let most = limits.head.min(MOST_HEAD);
+    let window = &bytes[..bytes.len().min(most)];
     let mut slots = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let slots = &mut slots[..limits.fields.min(MOST_FIELDS)];
     let mut head = httparse::Request::new(&mut []);
@@ -98,7 +103,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &RequestLimits) -> Result<Option<Reque
             Request::checked(&head, &window[..length]).map(Some)
         }
         Ok(httparse::Status::Partial) if line_excess(window, limits).is_some() => Err(Status::URI_TOO_LONG),
-        Ok(httparse::Status::Partial) if window.len() == limits.head => Err(Status::HEADER_FIELDS_TOO_LARGE),
+        Ok(httparse::Status::Partial) if window.len() == most => Err(Status::HEADER_FIELDS_TOO_LARGE),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(error) => Err(refusal(error, window, limits)),
     }
@@ -182,7 +187,7 @@ impl<'a> Request<'a> {
         if has_bare_line_feed(bytes) {
             return Err(Status::BAD_REQUEST);
         }
-        let fields = Fields::of(head.headers);
+        let fields = Fields::of(bytes, head.headers);
         let method_name = head.method.unwrap_or_default();
         let target = head.path.unwrap_or_default();
         let version = if head.version == Some(1) { Version::Http11 } else { Version::Http10 };
@@ -208,8 +213,11 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Without a branch in the loop, so that many bytes are looked at together.
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    head.first() == Some(&b'\n') || head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    let is_bare = |(&before, &byte): (&u8, &u8)| (byte == b'\n') & (before != b'\r');
+    let found = head.iter().zip(&head[1..]).fold(false, |found, pair| found | is_bare(pair));
+    found || head[0] == b'\n'
 }
 
 /// The value of Host: one in HTTP/1.1, and at most one in HTTP/1.0.
