@@ -19,27 +19,6 @@ impl Coding {
     /// All of them, the best first where the client has no preference: in the order of their usual size.
     pub const ALL: [Self; 4] = [Self::Brotli, Self::Zstd, Self::Gzip, Self::Identity];
 
-<<<<<<< HEAD
-    /// The value of Content-Encoding.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-            Self::Identity => "identity",
-        }
-    }
-
-    /// What is appended to the name of a file for its sibling in this coding; nothing for the file itself.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Brotli => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-            Self::Identity => "",
-=======
     /// Those that make a file smaller, in the same order.
     pub const COMPRESSED: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
@@ -62,7 +41,6 @@ impl Coding {
             Self::Zstd => Some(".zst"),
             Self::Gzip => Some(".gz"),
             Self::Identity => None,
->>>>>>> 0da4fdc (file-server: bodies, digests, codings and users)
         }
     }
 
@@ -71,12 +49,8 @@ impl Coding {
         if name.eq_ignore_ascii_case(b"x-gzip") {
             return Some(Self::Gzip);
         }
-<<<<<<< HEAD
-        Self::ALL.into_iter().find(|coding| name.eq_ignore_ascii_case(coding.name().as_bytes()))
-=======
         let named = |coding: &Self| name.eq_ignore_ascii_case(coding.name().unwrap_or("identity").as_bytes());
         Self::ALL.into_iter().find(named)
->>>>>>> 0da4fdc (file-server: bodies, digests, codings and users)
     }
 }
 
@@ -128,8 +102,6 @@ impl AcceptedCodings {
     }
 }
 
-<<<<<<< HEAD
-=======
 /// The coding to answer in, of those that a file is there in: the one the client likes best.
 ///
 /// A client that takes none of them gets the file as it is, even if it says that it does not take that: it may say so by
@@ -150,7 +122,6 @@ pub fn choose(accept_encoding: Option<&[u8]>, available: &[Coding]) -> Coding {
     accepted.as_slice().iter().find(there).copied().unwrap_or(Coding::Identity)
 }
 
->>>>>>> 0da4fdc (file-server: bodies, digests, codings and users)
 /// Whether a client would rather have JSON than a page. If it likes both as much, it is the one it names more closely.
 ///
 /// ```
@@ -219,11 +190,7 @@ mod tests {
     fn codings_come_in_the_order_of_their_weights() {
         let names = |value: &str| {
             let codings = AcceptedCodings::of(Some(value.as_bytes()));
-<<<<<<< HEAD
-            codings.as_slice().iter().map(|coding| coding.name()).collect::<Vec<_>>().join(" ")
-=======
             codings.as_slice().iter().map(|coding| coding.name().unwrap_or("identity")).collect::<Vec<_>>().join(" ")
->>>>>>> 0da4fdc (file-server: bodies, digests, codings and users)
         };
         for (value, order) in [
             ("", "identity"),
