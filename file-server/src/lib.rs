@@ -24,6 +24,7 @@ pub mod media_type;
 pub mod root;
 pub mod settings;
 pub mod shared;
+pub mod storage;
 pub mod users;
 pub mod wall_clock;
 pub mod watcher;
