@@ -12,7 +12,7 @@ use crate::Result;
 use crate::address::SocketAddress;
 use crate::application::Application;
 use crate::close_reason::CloseReason;
-use crate::connection::{Flag, Phase};
+use crate::connection::{Connection, Flag, Phase};
 use crate::engine::{Engine, gone};
 use crate::file_range::FileRange;
 use crate::group::Group;
@@ -26,7 +26,7 @@ use crate::net::target::Target;
 use crate::output::Piece;
 use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
-use crate::sys::socket;
+use crate::sys::{option, socket};
 use crate::timer::TimerId;
 use crate::token::{ConnId, TaskId, Token};
 
@@ -417,6 +417,13 @@ impl<'a, S> Context<'a, S> {
         self.this().resume();
     }
 
+    /// See [`Peer::quickack`].
+    pub fn quickack(&self) {
+        if let Some(connection) = self.scope.engine.connection(self.token) {
+            acknowledge(connection);
+        }
+    }
+
     /// See [`Peer::want_drained`].
     pub fn want_drained(&mut self) {
         self.this().want_drained();
@@ -601,6 +608,18 @@ impl Peer<'_> {
         self.engine.resume(self.token);
     }
 
+    /// Acknowledges now what has arrived (`TCP_QUICKACK`, see tcp(7)), at the cost of one system call. On a Unix socket, and on
+    /// a connection that has failed, it does nothing.
+    ///
+    /// A kernel puts off an acknowledgement for up to 40 ms, in the hope that an answer takes it along. A peer that writes
+    /// in small pieces and has not set `TCP_NODELAY` waits for it with its next piece: where no answer is due before more
+    /// has come, call this in each [`Handler::on_data`], for it does not last.
+    pub fn quickack(&self) {
+        if let Some(connection) = self.engine.connection(self.token) {
+            acknowledge(connection);
+        }
+    }
+
     /// Asks for [`Handler::on_drained`] as soon as no more than the low mark waits, at the earliest next turn: the way to
     /// produce output without end and without a queue.
     pub fn want_drained(&mut self) {
@@ -712,4 +731,9 @@ impl Peer<'_> {
         let connection = self.engine.connection(self.token).ok_or_else(gone)?;
         socket::local_address(connection.fd().as_fd())
     }
+}
+
+/// A failure is the connection's end, of which it hears in its own way, or says that there is no TCP here.
+fn acknowledge(connection: &Connection) {
+    let _ = option::set_quickack(connection.fd().as_fd());
 }

@@ -34,6 +34,14 @@ pub(crate) fn set_nodelay(fd: FdRef<'_>, on: bool) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, on.into())
 }
 
+/// `TCP_QUICKACK`: what has arrived is acknowledged now, and so is what comes next, until the kernel finds otherwise.
+pub(crate) fn set_quickack(fd: FdRef<'_>) -> io::Result<()> {
+    if cfg!(miri) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1)
+}
+
 /// `SO_KEEPALIVE`: a silent peer is asked from time to time whether it is still there.
 pub(crate) fn set_keepalive(fd: FdRef<'_>, on: bool) -> io::Result<()> {
     set_int(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, on.into())
