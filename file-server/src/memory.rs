@@ -1,0 +1,114 @@
+//! The memory that bodies on their way to the disk take, counted over all connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How much memory the bodies that are being received may take together.
+///
+/// Within it they are collected in large pieces, for fewer and larger writes. Beyond it each connection has what one read
+/// brought, which is written at once, and nothing more is read from it until that is done.
+#[derive(Debug)]
+pub struct Memory {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+/// Bytes on their way, and their share of the memory.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    bytes: Vec<u8>,
+    charged: usize,
+    memory: Arc<Memory>,
+}
+
+impl Memory {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+    }
+
+    /// What is taken now, in bytes.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether all is taken.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() >= self.limit
+    }
+}
+
+impl Piece {
+    pub(crate) fn new(memory: &Arc<Memory>) -> Self {
+        Self { bytes: Vec::new(), charged: 0, memory: Arc::clone(memory) }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds bytes, up to a length of `most`, and says how many.
+    pub(crate) fn fill(&mut self, bytes: &[u8], most: usize) -> usize {
+        let count = bytes.len().min(most.saturating_sub(self.bytes.len()));
+        self.bytes.extend_from_slice(&bytes[..count]);
+        self.charge();
+        count
+    }
+
+    /// Empties it, to be filled again; when memory is short it gives its own back.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        if self.memory.is_short() {
+            self.bytes.shrink_to_fit();
+        }
+        self.charge();
+    }
+
+    fn charge(&mut self) {
+        let capacity = self.bytes.capacity();
+        if capacity > self.charged {
+            self.memory.used.fetch_add(capacity - self.charged, Ordering::Relaxed);
+        } else if capacity < self.charged {
+            self.memory.used.fetch_sub(self.charged - capacity, Ordering::Relaxed);
+        }
+        self.charged = capacity;
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.charged, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_given_back() {
+        let memory = Memory::new(100);
+        let mut piece = Piece::new(&memory);
+        assert_eq!(piece.fill(&[1; 64], 80), 64);
+        assert_eq!(piece.fill(&[2; 64], 80), 16);
+        assert_eq!(piece.as_slice()[63..65], [1, 2]);
+        assert!(memory.used() >= 80);
+        let mut other = Piece::new(&memory);
+        other.fill(&[3; 64], 64);
+        assert!(memory.is_short());
+        piece.clear();
+        assert!(piece.is_empty() && memory.used() == other.charged);
+        drop((piece, other));
+        assert_eq!(memory.used(), 0);
+    }
+}
