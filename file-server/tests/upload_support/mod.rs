@@ -1,0 +1,273 @@
+//! The real `file-server` as those who send files see it, and a client of the struct protocol, byte by byte.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test that skips says so")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tempfile::TempDir;
+
+/// Far more than anything here takes; a test that waits for so long has failed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
+
+/// A server that runs. Dropping it kills it.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    root: PathBuf,
+    /// Goes with the server, unless the directory is somebody else's.
+    _directory: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts the program on an empty directory, with both listeners and these arguments besides.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = Self::start_in(directory.path(), arguments);
+        server._directory = Some(directory);
+        server
+    }
+
+    /// Starts the program on a directory that there is.
+    pub(crate) fn start_in(root: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(LISTENERS).args(arguments).arg(root);
+        Self::start_command(&mut command, root)
+    }
+
+    /// Starts the program on a file system of its own that has so many bytes. `None`, and said why: this machine does not
+    /// let us.
+    pub(crate) fn start_on_disk_of(bytes: usize, arguments: &[&str]) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mount = format!("mount -t tmpfs -o size={bytes} none \"$0\"");
+        let unshare = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["-Urm", "--propagation", "private", "sh", "-c", script]).arg(directory.path());
+            command
+        };
+        let possible = unshare(&mount).stderr(Stdio::null()).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            println!("skipped: no file system can be mounted here in a namespace of our own");
+            return None;
+        }
+        let mut command = unshare(&format!("{mount} && exec \"$@\" \"$0\""));
+        command.arg(PROGRAM).args(LISTENERS).args(arguments);
+        let mut server = Self::start_command(&mut command, directory.path());
+        // As the server sees it, and not as we do.
+        let ours = directory.path().strip_prefix("/").unwrap();
+        server.root = Path::new("/proc").join(server.child.id().to_string()).join("root").join(ours);
+        server._directory = Some(directory);
+        Some(server)
+    }
+
+    fn start_command(command: &mut Command, root: &Path) -> Self {
+        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut server = Self { child, lines, seen: Vec::new(), root: root.to_owned(), _directory: None };
+        server.wait_for_line(|line| line.starts_with("listening on http://"));
+        server.wait_for_line(|line| line.starts_with("listening on struct://"));
+        server
+    }
+
+    /// Where files go.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// All that is in the directory, hidden or not.
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(&self.root)
+    }
+
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.address("listening on http://")
+    }
+
+    pub(crate) fn struct_address(&self) -> SocketAddr {
+        self.address("listening on struct://")
+    }
+
+    fn address(&self, ready: &str) -> SocketAddr {
+        self.seen.iter().find_map(|line| line.strip_prefix(ready)).unwrap().parse().unwrap()
+    }
+
+    /// A connection to the struct listener.
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.struct_address())
+    }
+
+    /// Waits for a line on stderr.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("{error}; stderr was {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a line on stderr that has all of these in it.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&mut self, words: &[&str]) {
+        self.wait_for_line(|line| words.iter().all(|word| line.contains(word)));
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_for(&mut self.child)
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is dead.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const LISTENERS: [&str; 4] = ["--listen", "127.0.0.1:0", "--struct-listen", "127.0.0.1:0"];
+
+/// The lines that come out of a pipe, as they come.
+pub(crate) fn lines_of(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).split(b'\n') {
+            let Ok(line) = line else { return };
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits for a process to end; panics when it does not.
+pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let mut wanted = [PollFd::new(&pidfd, PollFlags::IN)];
+    let patience = Timespec::try_from(DEADLINE).unwrap();
+    assert_eq!(retry_on_intr(|| poll(&mut wanted, Some(&patience))).unwrap(), 1, "the process did not end");
+    child.wait().unwrap()
+}
+
+/// All that is in a directory, in order.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// A header of the struct protocol.
+pub(crate) fn header(name: &[u8], size: i32) -> Vec<u8> {
+    let mut header = vec![0; 256];
+    header[..name.len()].copy_from_slice(name);
+    header.extend(size.to_le_bytes());
+    header
+}
+
+/// Wants the "ok" of the struct protocol.
+#[track_caller]
+pub(crate) fn expect_ok(stream: &mut TcpStream) {
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ok");
+}
+
+/// Wants the end of the connection, with or without a reset, and nothing before.
+#[track_caller]
+pub(crate) fn expect_end(stream: &mut TcpStream) {
+    match stream.read(&mut [0; 16]) {
+        Ok(count) => assert_eq!(count, 0, "bytes come where the end should be"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+}
+
+/// Sends a file as existing clients do: the header, the wait for "ok", then pieces of 4 KiB.
+#[track_caller]
+pub(crate) fn send_struct(address: SocketAddr, name: &str, content: &[u8]) {
+    let mut stream = connect(address);
+    stream.write_all(&header(name.as_bytes(), i32::try_from(content.len()).unwrap())).unwrap();
+    expect_ok(&mut stream);
+    for piece in content.chunks(4096) {
+        stream.write_all(piece).unwrap();
+    }
+    expect_ok(&mut stream);
+    expect_end(&mut stream);
+}
+
+/// Bytes of which no two places look alike.
+pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let words = (0..length.div_ceil(8) as u64).flat_map(|index| mix(seed ^ mix(index)).to_le_bytes());
+    let mut bytes: Vec<u8> = words.collect();
+    bytes.truncate(length);
+    bytes
+}
+
+/// The last step of the SplitMix64 generator.
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
+}
+
+/// Compares without printing megabytes when they differ.
+#[track_caller]
+pub(crate) fn assert_same(found: &[u8], wanted: &[u8]) {
+    if found == wanted {
+        return;
+    }
+    let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+    assert_eq!((found.len(), differs), (wanted.len(), None), "length, and first byte that differs");
+}
+
+/// Waits until the condition holds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
