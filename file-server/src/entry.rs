@@ -193,7 +193,8 @@ impl Representation {
     }
 }
 
-fn state_of(attributes: &Attributes) -> FileState {
+/// What tells this state of a file from others.
+pub(crate) fn state_of(attributes: &Attributes) -> FileState {
     let Attributes { device, inode, size, modified, modified_ns, changed, changed_ns, links: _ } = *attributes;
     FileState { device, inode, size, modified: (modified, modified_ns), changed: (changed, changed_ns) }
 }

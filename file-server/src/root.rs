@@ -174,6 +174,23 @@ impl Root {
         Ok((self.open_at(parent, OFlags::DIRECTORY, ResolveFlags::empty())?, last))
     }
 
+    /// Opens the last directory that exists on the way to a file, and says what of the name is below it: more than one
+    /// component if others are missing.
+    ///
+    /// # Errors
+    /// As [`parent`](Self::parent); something on the way that is no directory is missing.
+    pub fn place<'a>(&self, name: &'a Path) -> Result<(OwnedFd, &'a Path), Refusal> {
+        self.check(name)?;
+        for ancestor in name.ancestors().skip(1) {
+            match self.open_at(ancestor, OFlags::DIRECTORY, ResolveFlags::empty()) {
+                Err(Errno::NOENT) => {}
+                outcome => return Ok((outcome?, name.strip_prefix(ancestor).unwrap_or(name))),
+            }
+        }
+        // The root is nobody's file.
+        Err(Refusal::Forbidden)
+    }
+
     /// Looks at a name before the kernel does: `..`, absolute names and hidden ones go no further.
     fn check(&self, name: &Path) -> Result<(), Refusal> {
         for (depth, component) in name.components().enumerate() {
@@ -349,6 +366,20 @@ mod tests {
         for special in ["fifo", "zero"] {
             assert!(matches!(root.find(special.as_ref()), Err(Refusal::Forbidden)), "{special}");
         }
+    }
+
+    #[test]
+    fn the_place_of_a_file_is_the_last_directory_that_exists() {
+        let tree = tree();
+        let root = root(&tree, Access::default());
+        for (name, rest) in [("new", "new"), ("sub/new", "new"), ("sub/b/c/new", "b/c/new"), ("b/c", "b/c")] {
+            assert_eq!(root.place(name.as_ref()).unwrap().1, Path::new(rest));
+        }
+        assert!(matches!(root.place("a/b".as_ref()), Err(Refusal::Missing)));
+        for out in ["", "../new", "/new", "sub/outside/new", "sub/../new"] {
+            assert!(root.place(out.as_ref()).is_err(), "{out}");
+        }
+        assert!(matches!(root.place("b/.git/new".as_ref()), Err(Refusal::Missing)));
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn open(options: &StructOptions, name: &str, size: u64) -> io::Result<Incoming> 
         Refusal::Forbidden => io::ErrorKind::PermissionDenied.into(),
         Refusal::Busy => io::Error::other("no descriptor or memory is left"),
     })?;
-    options.storage.begin(directory, name, Some(size))
+    options.storage.begin(directory, name.as_ref(), Some(size))
 }
 
 /// A file of the protocol on its way to the disk.

@@ -1,15 +1,17 @@
 //! One file that is being received.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::root::Attributes;
+use crate::storage::directories::Directories;
 use crate::storage::temporary::{Manner, Temporary, create_unnamed, link_unnamed};
 use crate::storage::{Fsync, Storage, look, refuse_directory};
 
@@ -21,8 +23,9 @@ pub struct Incoming {
     file: File,
     /// The hidden name, while there is one.
     temporary: Option<Temporary>,
+    /// Where it is received, and its name below that.
     directory: Arc<OwnedFd>,
-    name: OsString,
+    name: PathBuf,
     written: u64,
 }
 
@@ -38,7 +41,7 @@ pub enum Stored {
 }
 
 impl Incoming {
-    pub(super) fn create(storage: Arc<Storage>, directory: OwnedFd, name: &OsStr, manner: Manner) -> io::Result<Self> {
+    pub(super) fn create(storage: Arc<Storage>, directory: OwnedFd, name: &Path, manner: Manner) -> io::Result<Self> {
         let directory = Arc::new(directory);
         let (file, temporary) = match manner {
             Manner::Unnamed => (create_unnamed(&directory)?, None),
@@ -95,37 +98,51 @@ impl Incoming {
         }
         let storage = Arc::clone(&self.storage);
         let naming = storage.naming();
-        let stored = loop {
-            let present = look(&*self.directory, &self.name)?;
+        let directories = Directories::make(&self.directory, self.name.parent().unwrap_or(Path::new("")))?;
+        let Some(replaces) = self.name_in(&directories.last, &mut allows)? else { return Ok(Stored::Refused) };
+        let changed = directories.keep();
+        drop(naming);
+        changed.iter().try_for_each(|directory| storage.settle(directory))?;
+        let attributes = Attributes::from(&rustix::fs::fstat(&self.file)?);
+        Ok(if replaces { Stored::Replaced(attributes) } else { Stored::Created(attributes) })
+    }
+
+    /// Gives the file its name if that is allowed, and says whether it replaces another; `None` if it is not allowed.
+    fn name_in(
+        &mut self,
+        directory: &OwnedFd,
+        allows: &mut dyn FnMut(Option<&Attributes>) -> bool,
+    ) -> io::Result<Option<bool>> {
+        let name = self.name.file_name().ok_or(Errno::ISDIR)?.to_owned();
+        loop {
+            let present = look(directory, &name)?;
             refuse_directory(present.as_ref())?;
             if !allows(present.as_ref().map(Attributes::from).as_ref()) {
-                return Ok(Stored::Refused);
+                return Ok(None);
             }
-            match self.put_in_place(present.is_some()) {
+            match self.put_in_place(directory, &name, present.is_some()) {
                 // Another program was quicker: whether that is allowed is to be asked again.
                 Err(Errno::EXIST) => {}
-                outcome => break outcome.map(|()| present.is_some())?,
+                outcome => return Ok(outcome.map(|()| Some(present.is_some()))?),
             }
-        };
-        drop(naming);
-        storage.settle(&self.directory)?;
-        let attributes = Attributes::from(&rustix::fs::fstat(&self.file)?);
-        Ok(if stored { Stored::Replaced(attributes) } else { Stored::Created(attributes) })
+        }
     }
 
     /// Gives the file its name; `EXIST` if it was to be free and is not.
-    fn put_in_place(&mut self, replaces: bool) -> rustix::io::Result<()> {
+    fn put_in_place(&mut self, directory: &OwnedFd, name: &OsStr, replaces: bool) -> rustix::io::Result<()> {
         if self.temporary.is_none() {
             if !replaces {
-                return link_unnamed(&self.file, &self.directory, &self.name);
+                return link_unnamed(&self.file, directory, name);
             }
             // A link cannot replace a name, a rename can.
             self.temporary = Some(Temporary::link(&self.file, &self.directory)?);
         }
         let Some(temporary) = &self.temporary else { return Ok(()) };
-        match temporary.rename(&self.name, if replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE }) {
+        match temporary.rename(directory, name, if replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE }) {
             // The file system has no such rename; the name was free a moment ago.
-            Err(Errno::INVAL | Errno::NOSYS) if !replaces => temporary.rename(&self.name, RenameFlags::empty())?,
+            Err(Errno::INVAL | Errno::NOSYS) if !replaces => {
+                temporary.rename(directory, name, RenameFlags::empty())?;
+            }
             outcome => outcome?,
         }
         if let Some(temporary) = self.temporary.take() {
@@ -194,6 +211,36 @@ mod tests {
             assert_eq!(old_size, Some(3));
             assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"new");
             assert_eq!(names(&directory), ["a"]);
+        }
+    }
+
+    #[test]
+    fn directories_are_made_for_a_file_that_is_stored() {
+        for manner in MANNERS {
+            let directory = tempfile::tempdir().unwrap();
+            let mut incoming = begin(&directory, "x/y/a", manner);
+            incoming.write(b"new").unwrap();
+            assert!(!directory.path().join("x").exists());
+            assert!(matches!(incoming.store(|_| true).unwrap(), Stored::Created(_)));
+            assert_eq!(fs::read(directory.path().join("x/y/a")).unwrap(), b"new");
+            assert!(matches!(begin(&directory, "x/y/a", manner).store(|_| true).unwrap(), Stored::Replaced(_)));
+            // Nothing is left of those that were made for nothing.
+            assert_eq!(begin(&directory, "x/z/z/a", manner).store(|_| false).unwrap(), Stored::Refused);
+            drop(begin(&directory, "p/q", manner));
+            assert_eq!(names(&directory), ["x"]);
+            assert_eq!(fs::read_dir(directory.path().join("x")).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_directory_on_the_way_is_no_symlink() {
+        let outside = tempfile::tempdir().unwrap();
+        for manner in MANNERS {
+            let directory = tempfile::tempdir().unwrap();
+            let incoming = begin(&directory, "x/a", manner);
+            symlink(outside.path(), directory.path().join("x")).unwrap();
+            assert!(incoming.store(|_| true).is_err());
+            assert!(names(&outside).is_empty());
         }
     }
 

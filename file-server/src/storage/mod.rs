@@ -1,5 +1,6 @@
 //! Where received files are kept: each appears under its name when it is whole, and not before.
 
+mod directories;
 mod incoming;
 mod temporary;
 
@@ -7,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
@@ -95,14 +97,17 @@ impl Storage {
         self.manner(directory).map(drop)
     }
 
-    /// Begins to receive a file of this name, of `size` bytes if that is known.
+    /// Begins to receive a file of this name, of `size` bytes if that is known. Directories before the last component are made
+    /// when the file is stored.
     ///
     /// # Errors
     /// What can be known by now: `IsADirectory`, the name is that of a directory; `InvalidFilename`, it is too long;
     /// `StorageFull`, there is no room for so many bytes; `PermissionDenied` or `ReadOnlyFilesystem`.
-    pub fn begin(self: &Arc<Self>, directory: OwnedFd, name: &OsStr, size: Option<u64>) -> io::Result<Incoming> {
-        refuse_temporary(name)?;
-        refuse_directory(look(&directory, name)?.as_ref())?;
+    pub fn begin(self: &Arc<Self>, directory: OwnedFd, name: &Path, size: Option<u64>) -> io::Result<Incoming> {
+        name.iter().try_for_each(refuse_temporary)?;
+        if name.iter().nth(1).is_none() {
+            refuse_directory(look(&directory, name.as_os_str())?.as_ref())?;
+        }
         let manner = self.manner(&directory)?;
         let incoming = Incoming::create(Arc::clone(self), directory, name, manner)?;
         incoming.reserve(size.unwrap_or(0))?;

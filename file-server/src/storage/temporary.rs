@@ -102,13 +102,13 @@ impl Temporary {
         Err(Errno::IO)
     }
 
-    /// Renames the file within its directory.
-    pub(super) fn rename(&self, to: &OsStr, how: RenameFlags) -> rustix::io::Result<()> {
-        let Some((directory, name)) = &self.place else { return Err(Errno::NOENT) };
+    /// Gives the file its name in a directory, which may be another one.
+    pub(super) fn rename(&self, directory: &OwnedFd, to: &OsStr, how: RenameFlags) -> rustix::io::Result<()> {
+        let Some((from, name)) = &self.place else { return Err(Errno::NOENT) };
         if how.is_empty() {
-            return rustix::fs::renameat(directory, name, directory, to);
+            return rustix::fs::renameat(from, name, directory, to);
         }
-        rustix::fs::renameat_with(directory, name, directory, to, how)
+        rustix::fs::renameat_with(from, name, directory, to, how)
     }
 
     /// The file has another name now.
