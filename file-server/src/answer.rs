@@ -1,5 +1,6 @@
 //! Answers to requests, written from what is known of the file.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use reactor::{Context, Result};
@@ -7,7 +8,9 @@ use reactor::{Context, Result};
 use crate::access_log::Record;
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry, Representation};
+use crate::http::authorization::challenge;
 use crate::http::conditional::{self, Outcome, Validators};
+use crate::http::cors;
 use crate::http::field::Field;
 use crate::http::head::{Message, ResponseHead};
 use crate::http::method::Method;
@@ -16,29 +19,48 @@ use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
 use crate::http::version::Version;
+use crate::listing::{CONTENT_SECURITY_POLICY, Format};
 use crate::wall_clock;
 use crate::worker::Worker;
 
 type Cx<'a> = Context<'a, Worker>;
 
-/// Answers with a file, or what of it is asked for.
+/// Answers with a file, or what of it is asked for. `kept` is the head of the request and the name under which the file is kept,
+/// if it is: the next such request is answered sooner.
 #[inline]
-pub(crate) fn file(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, entry: &Entry) -> Result {
+pub(crate) fn file(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    entry: &Rc<Entry>,
+    kept: Option<(&[u8], &[u8])>,
+) -> Result {
     let Some(form) = entry.form_for(request.field(Field::AcceptEncoding)) else {
         return status(to, cx, request, Status::NOT_ACCEPTABLE);
     };
     let goes_on = HttpConnection::goes_on(cx, request);
     let is_common = request.method == Method::Get && request.version == Version::Http11 && goes_on;
+    let is_common = is_common && cx.state().settings.answers.cors.is_none();
     if is_common && !request.is_conditional() && request.field(Field::Range).is_none() {
-        let date = cx.state().date();
-        form.with_ready(&date, |bytes| cx.send(bytes))?;
-        if form.whole_when_ready().is_none() {
-            send_content(cx, form, 0..form.len())?;
+        ready(cx, form)?;
+        if let Some((head, name)) = kept {
+            cx.state().note(head, name, entry, form);
         }
         note(to, cx, request, Status::OK, form.len());
         return to.answered(cx, true);
     }
     selected(to, cx, request, form, goes_on)
+}
+
+/// Sends all of a form with the head that is ready.
+#[inline]
+pub(crate) fn ready(cx: &mut Cx<'_>, form: &Representation) -> Result {
+    let date = cx.state().date();
+    form.with_ready(&date, |bytes| cx.send(bytes))?;
+    match form.whole_when_ready() {
+        Some(_) => Ok(()),
+        None => send_content(cx, form, 0..form.len()),
+    }
 }
 
 /// Answers by conditions and ranges.
@@ -182,16 +204,43 @@ pub(crate) fn redirect(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Reque
 /// Tells what may be done.
 pub(crate) fn options(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>) -> Result {
     let allowed = allowed(cx);
-    let is_preflight = request.field(Field::AccessControlRequestMethod).is_some();
-    let mut fields = vec![("Allow", allowed.as_bytes())];
-    if is_preflight && cx.state().settings.answers.cors.is_some() {
-        fields.push(("Access-Control-Allow-Methods", allowed.as_bytes()));
-        if let Some(wanted) = request.field(Field::AccessControlRequestHeaders) {
-            fields.push(("Access-Control-Allow-Headers", wanted));
+    let settings = Arc::clone(&cx.state().settings);
+    let goes_on = HttpConnection::goes_on(cx, request);
+    send_head(cx, request, (Status::NO_CONTENT, goes_on), |head| {
+        head.field("Allow", allowed.as_bytes());
+        if let Some(origins) = settings.answers.cors.as_ref().filter(|_| cors::is_preflight(request)) {
+            origins.write_preflight(request, &allowed, head);
         }
-        fields.push(("Access-Control-Max-Age", b"86400"));
+    })?;
+    note(to, cx, request, Status::NO_CONTENT, 0);
+    to.answered(cx, goes_on)
+}
+
+/// Asks who it is.
+pub(crate) fn unauthorized(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>) -> Result {
+    message(to, cx, request, Status::UNAUTHORIZED, &[("WWW-Authenticate", challenge("files").as_bytes())])
+}
+
+/// Answers with the listing of a directory.
+pub(crate) fn listing(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    (format, page): (Format, &[u8]),
+) -> Result {
+    let goes_on = HttpConnection::goes_on(cx, request);
+    let bytes = page.len() as u64;
+    send_head(cx, request, (Status::OK, goes_on), |head| {
+        head.field("Content-Type", format.content_type().as_bytes()).number("Content-Length", bytes);
+        head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY.as_bytes());
+        head.raw(b"Vary: Accept\r\nCache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
+    })?;
+    let sent = if request.method == Method::Head { 0 } else { bytes };
+    if sent > 0 {
+        cx.send(page)?;
     }
-    message(to, cx, request, Status::NO_CONTENT, &fields)
+    note(to, cx, request, Status::OK, sent);
+    to.answered(cx, goes_on)
 }
 
 /// Says that the method is known and not allowed, and which are.
@@ -221,16 +270,14 @@ pub(crate) fn message(
     fields: &[(&str, &[u8])],
 ) -> Result {
     let goes_on = HttpConnection::goes_on(cx, request);
-    let mut policy = Vec::new();
-    if let Some(origin) = &cx.state().settings.answers.cors {
-        policy.push(("Access-Control-Allow-Origin", origin.clone()));
+    let mut lines = Vec::new();
+    if let Some(origins) = &cx.state().settings.answers.cors {
+        origins.write(request, &mut ResponseHead::fields_only(&mut lines));
     }
-    let mut all = fields.to_vec();
-    all.extend(policy.iter().map(|(name, value)| (*name, value.as_bytes())));
     if goes_on && request.version == Version::Http10 {
-        all.push(("Connection", b"keep-alive"));
+        lines.extend_from_slice(b"Connection: keep-alive\r\n");
     }
-    let message = Message { status, fields: &all, head_only: request.method == Method::Head, close: !goes_on };
+    let message = Message { status, fields, lines: &lines, head_only: request.method == Method::Head, close: !goes_on };
     send_written(cx, |out, date| message.write(out, date))?;
     note(to, cx, request, status, 0);
     to.answered(cx, goes_on)
@@ -252,9 +299,14 @@ fn send_head(
     (status, goes_on): (Status, bool),
     fields: impl FnOnce(&mut ResponseHead<'_>),
 ) -> Result {
+    let settings = Arc::clone(&cx.state().settings);
+    let origins = settings.answers.cors.as_ref();
     send_written(cx, |out, date| {
         let mut head = ResponseHead::begin(out, status);
         fields(head.date(date));
+        if let Some(origins) = origins.filter(|_| !cors::is_preflight(request)) {
+            origins.write(request, &mut head);
+        }
         match (goes_on, request.version) {
             (false, _) => drop(head.raw(b"Connection: close\r\n")),
             (true, Version::Http10) => drop(head.raw(b"Connection: keep-alive\r\n")),

@@ -15,6 +15,7 @@ pub struct Cache {
     /// The order in which entries are looked at when room is needed. What was used since gets another round.
     clock: VecDeque<(Rc<[u8]>, u64)>,
     bytes: usize,
+    changes: u64,
     /// Each entry has a number of its own, so that the clock knows one from a later one of the same name.
     next: u64,
     bounds: Caching,
@@ -32,7 +33,7 @@ impl Cache {
     /// An empty cache with these bounds.
     #[must_use]
     pub fn new(bounds: Caching) -> Self {
-        Self { entries: HashMap::new(), clock: VecDeque::new(), bytes: 0, next: 0, bounds }
+        Self { entries: HashMap::new(), clock: VecDeque::new(), bytes: 0, changes: 0, next: 0, bounds }
     }
 
     /// What is kept of a name, unless it was kept for too long.
@@ -65,6 +66,7 @@ impl Cache {
             return gone;
         }
         self.bytes += entry.cost();
+        self.changes += 1;
         self.next += 1;
         let slot = Slot { entry, number: self.next, used: Cell::new(false), since: now };
         self.entries.insert(Rc::clone(name), slot);
@@ -80,11 +82,13 @@ impl Cache {
     pub fn remove(&mut self, name: &[u8]) -> Option<Rc<Entry>> {
         let slot = self.entries.remove(name)?;
         self.bytes -= slot.entry.cost();
+        self.changes += 1;
         Some(slot.entry)
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
+        self.changes += 1;
         self.entries.clear();
         self.clock.clear();
         self.bytes = 0;
@@ -100,6 +104,19 @@ impl Cache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// A number that is another one whenever what is kept has changed.
+    #[inline]
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Until when a name can be found, as far as its age is concerned.
+    #[must_use]
+    pub fn kept_until(&self, name: &[u8]) -> Option<Instant> {
+        self.entries.get(name)?.since.checked_add(self.bounds.max_age)
     }
 
     /// How many bytes are kept.

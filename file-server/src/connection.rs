@@ -1,16 +1,30 @@
 //! One HTTP connection: requests in, answers out, in order and one at a time.
 
+use std::ffi::OsStr;
+use std::io::Error;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
 
 use crate::answer;
+use crate::http::authorization::Credentials;
+use crate::http::cors;
+use crate::http::field::Field;
 use crate::http::framing::Body;
 use crate::http::method::Method;
 use crate::http::request::{self, Request, RequestLimits};
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
+use crate::jobs;
+use crate::listing::sorting::Sorting;
+use crate::listing::{Format, Listing};
+use crate::load;
+use crate::settings::Settings;
+use crate::users::Users;
 use crate::worker::{self, Answer, Question, Worker};
 
 /// A connection. An idle one is this and nothing else: what it is in the middle of is in a box of its own.
@@ -69,12 +83,118 @@ impl HttpConnection {
     fn serve(&mut self, cx: &mut Context<'_, Worker>, request: &Request<'_>, head: &[u8]) -> Result {
         let now = cx.now();
         cx.state().begin_turn(now);
+        if let Some(users) = &cx.state().settings.users
+            && !cors::is_preflight(request)
+        {
+            let users = Arc::clone(users);
+            if !self.admits(cx, &users, request, head)? {
+                return Ok(());
+            }
+        }
         match request.method {
             Method::Get | Method::Head => self.retrieve(cx, request, head),
             Method::Options => answer::options(self, cx, request),
             Method::Unknown => answer::status(self, cx, request, Status::NOT_IMPLEMENTED),
             _ => answer::not_allowed(self, cx, request),
         }
+    }
+
+    /// Answers the request at the start of `bytes` if the very same was answered before, and says how long its head is.
+    #[inline]
+    fn serve_known(&mut self, cx: &mut Context<'_, Worker>, bytes: &[u8]) -> std::result::Result<Option<usize>, Error> {
+        let now = cx.now();
+        let worker = cx.state();
+        worker.begin_turn(now);
+        let Some((entry, form, length)) = worker.known(bytes, now) else { return Ok(None) };
+        let Some(form) = entry.form(form) else { return Ok(None) };
+        worker.tally.looked_up(true);
+        worker.tally.answered(Status::OK, form.len());
+        answer::ready(cx, form)?;
+        self.end_head(cx);
+        self.answered(cx, true)?;
+        Ok(Some(length))
+    }
+
+    /// A head is complete.
+    #[inline]
+    fn end_head(&mut self, cx: &mut Context<'_, Worker>) {
+        if let Some(timer) = self.head_timer.take() {
+            cx.cancel_timer(timer);
+        }
+    }
+
+    /// Whether the request is of a known user. If not, the answer is given; if nobody knows yet, a worker finds out.
+    fn admits(
+        &mut self,
+        cx: &mut Context<'_, Worker>,
+        users: &Arc<Users>,
+        request: &Request<'_>,
+        head: &[u8],
+    ) -> std::result::Result<bool, Error> {
+        let Some(credentials) = request.field(Field::Authorization).and_then(Credentials::parse) else {
+            return answer::unauthorized(self, cx, request).map(|()| false);
+        };
+        if cx.state().verified.contains(&credentials) {
+            return Ok(true);
+        }
+        let head = head.to_vec();
+        let job = |(users, credentials): (Arc<Users>, Credentials)| users.verify(&credentials).then_some(credentials);
+        let done = move |it: &mut Self, cx: &mut Context<'_, Worker>, shown| it.verified(cx, &head, shown);
+        match jobs::run_for(cx, (Arc::clone(users), credentials), job, done) {
+            Ok(()) => self.wait(cx),
+            Err(_) => answer::status(self, cx, request, Status::SERVICE_UNAVAILABLE)?,
+        }
+        Ok(false)
+    }
+
+    /// A worker has looked at a password.
+    fn verified(&mut self, cx: &mut Context<'_, Worker>, head: &[u8], shown: Option<Credentials>) -> Result {
+        let Ok(Some(request)) = request::parse(head, &LIMITS) else { return Ok(()) };
+        self.phase = Phase::Reading;
+        match shown {
+            Some(credentials) => {
+                cx.state().verified.insert(&credentials);
+                self.serve(cx, &request, head)?;
+            }
+            None => answer::unauthorized(self, cx, &request)?,
+        }
+        self.read_on(cx)
+    }
+
+    /// Has a worker list a directory.
+    fn list(&mut self, cx: &mut Context<'_, Worker>, request: &Request<'_>, head: Vec<u8>) -> Result {
+        let (settings, path) = (Arc::clone(&cx.state().settings), request.path.to_vec());
+        let sorting = Sorting::of(request.query);
+        let format = Format::of(request.query, request.field(Field::Accept));
+        let job = move |()| write_listing(&settings, &path, sorting, format);
+        let done = move |it: &mut Self, cx: &mut Context<'_, Worker>, page: std::result::Result<Vec<u8>, Status>| {
+            let Ok(Some(request)) = request::parse(&head, &LIMITS) else { return Ok(()) };
+            it.phase = Phase::Reading;
+            match page {
+                Ok(page) => answer::listing(it, cx, &request, (format, &page))?,
+                Err(status) => answer::status(it, cx, &request, status)?,
+            }
+            it.read_on(cx)
+        };
+        match jobs::run_for(cx, (), job, done) {
+            Ok(()) => self.wait(cx),
+            Err(()) => answer::status(self, cx, request, Status::SERVICE_UNAVAILABLE)?,
+        }
+        Ok(())
+    }
+
+    /// A worker has something to do before the answer.
+    fn wait(&mut self, cx: &mut Context<'_, Worker>) {
+        self.phase = Phase::Waiting;
+        cx.pause();
+    }
+
+    /// The answer that was waited for is given: what came meanwhile is looked at.
+    fn read_on(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        if self.phase == Phase::Reading {
+            cx.resume();
+        }
+        Ok(())
     }
 
     #[inline]
@@ -87,7 +207,7 @@ impl HttpConnection {
         let worker = cx.state();
         if let Some(entry) = worker.find(&name, now) {
             worker.tally.looked_up(true);
-            return answer::file(self, cx, request, &entry);
+            return answer::file(self, cx, request, &entry, Some((head, &name)));
         }
         worker.tally.looked_up(false);
         let question = Question { name: name.as_ref().into(), alone: false };
@@ -101,8 +221,7 @@ impl HttpConnection {
             return answer::status(self, cx, request, Status::SERVICE_UNAVAILABLE);
         }
         self.asked = Some(Box::new(asked));
-        self.phase = Phase::Waiting;
-        cx.pause();
+        self.wait(cx);
         Ok(())
     }
 
@@ -127,15 +246,13 @@ impl HttpConnection {
                 let question = Question { name: Rc::from(&b"/"[..]), alone: false };
                 return self.ask(cx, &request, Asked { head: head.clone(), question, falls_back: true });
             }
-            Answer::File(entry) => answer::file(self, cx, &request, &entry)?,
+            Answer::File(entry) => answer::file(self, cx, &request, &entry, None)?,
             Answer::Directory => answer::redirect(self, cx, &request)?,
+            Answer::Listable if cx.state().settings.answers.listing => self.list(cx, &request, head.clone())?,
             Answer::Listable => answer::status(self, cx, &request, Status::FORBIDDEN)?,
             Answer::Refused(status) => answer::status(self, cx, &request, status)?,
         }
-        if self.phase == Phase::Reading {
-            cx.resume();
-        }
-        Ok(())
+        self.read_on(cx)
     }
 
     /// Whether a name that does not exist may be a route of the application: names of files, which have a dot, are not.
@@ -220,11 +337,13 @@ impl Handler<Worker> for HttpConnection {
     fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
         while self.phase == Phase::Reading && !input.is_empty() {
             let bytes = input.as_slice();
+            if let Some(length) = self.serve_known(cx, bytes)? {
+                input.consume(length);
+                continue;
+            }
             match request::parse(bytes, &LIMITS) {
                 Ok(Some(request)) => {
-                    if let Some(timer) = self.head_timer.take() {
-                        cx.cancel_timer(timer);
-                    }
+                    self.end_head(cx);
                     let length = request.head_len;
                     self.serve(cx, &request, &bytes[..length])?;
                     input.consume(length);
@@ -278,6 +397,22 @@ impl Handler<Worker> for HttpConnection {
             cx.state().shared.release(address.ip());
         }
     }
+}
+
+/// The listing of a directory, written. Waits for the disk.
+fn write_listing(
+    settings: &Settings,
+    path: &[u8],
+    sorting: Sorting,
+    format: Format,
+) -> std::result::Result<Vec<u8>, Status> {
+    let path = RelativePath::decode(path).map_err(|_| Status::BAD_REQUEST)?;
+    let name = Path::new(OsStr::from_bytes(path.as_bytes()));
+    let found = load::list(&settings.root, name);
+    let (entries, is_truncated) = found.map_err(|refusal| worker::status_of(&refusal, path.as_bytes()))?;
+    let mut listing = Listing::new(&path, entries, sorting);
+    listing.is_truncated = is_truncated;
+    Ok(listing.to_bytes(format))
 }
 
 /// How much of a request's head is taken.

@@ -76,6 +76,16 @@ impl Entry {
         std::iter::once(&self.plain).chain(&self.compressed)
     }
 
+    /// The form of this number, in the order of [`representations`](Self::representations).
+    #[inline]
+    #[must_use]
+    pub fn form(&self, number: usize) -> Option<&Representation> {
+        match number {
+            0 => Some(&self.plain),
+            number => self.compressed.get(number - 1),
+        }
+    }
+
     /// The form that the client likes best of those there are; none if it takes none of them.
     #[inline]
     #[must_use]
@@ -207,24 +217,15 @@ fn write_validators(out: &mut Vec<u8>, attributes: &Attributes, etag: &ETag, sty
     if style.varies {
         write_line(out, "Vary", b"Accept-Encoding");
     }
-    write_policy(out, style.answers);
-}
-
-/// Appends the lines that the operator has asked for.
-pub fn write_policy(out: &mut Vec<u8>, answers: &Answers) {
-    if let Some(value) = &answers.cache_control {
+    if let Some(value) = &style.answers.cache_control {
         write_line(out, "Cache-Control", value.as_bytes());
-    }
-    if let Some(origin) = &answers.cors {
-        write_line(out, "Access-Control-Allow-Origin", origin.as_bytes());
-        write_line(out, "Access-Control-Expose-Headers", b"Content-Range, ETag");
     }
 }
 
 fn write_description(out: &mut Vec<u8>, coding: Coding, media_type: &str) {
     write_line(out, "Content-Type", media_type.as_bytes());
-    if coding != Coding::Identity {
-        write_line(out, "Content-Encoding", coding.name().as_bytes());
+    if let Some(name) = coding.name() {
+        write_line(out, "Content-Encoding", name.as_bytes());
     }
     out.extend_from_slice(b"Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n");
 }

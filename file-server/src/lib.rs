@@ -5,6 +5,7 @@
 //! answer      answers, written from what is known of a file
 //! worker      what the connections of a loop share; asks for files and takes in what is found
 //! load        finds and opens a file, on the worker pool
+//! memo        requests that were answered before
 //! cache, entry, watcher     what is kept, and how it is learned that it has changed
 //! root        names resolved below the served directory, by the kernel
 //! http        the protocol as pure functions
@@ -22,7 +23,9 @@ pub mod jobs;
 pub mod listing;
 pub mod load;
 pub mod media_type;
+pub mod memo;
 pub mod memory;
+pub mod metrics;
 pub mod reception;
 pub mod root;
 pub mod settings;

@@ -1,16 +1,20 @@
 //! Finds and opens what a name stands for: the job of a worker, for every step may wait for a disk.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, Dir, FileType};
+
 use crate::entry::{Content, Entry, Representation, Style};
 use crate::http::negotiation::Coding;
+use crate::listing;
 use crate::media_type;
-use crate::root::{Attributes, Node, Refusal};
+use crate::root::{Attributes, Node, Refusal, Root};
 use crate::settings::Settings;
 use crate::wall_clock;
 use crate::watcher::{Dependency, Spotter};
@@ -88,6 +92,43 @@ fn find(order: &Order) -> Result<Found, Refusal> {
     Ok(Found::Listable)
 }
 
+/// What is in a directory and served, and whether there is more. Waits for the disk.
+///
+/// # Errors
+/// [`Refusal`], as for a file.
+pub fn list(root: &Root, name: &Path) -> Result<(Vec<listing::Entry>, bool), Refusal> {
+    let directory = root.directory(name)?;
+    let depth = name.iter().count();
+    let mut entries = Vec::new();
+    for found in Dir::read_from(&directory)? {
+        let leaf = OsStr::from_bytes(found?.file_name().to_bytes()).to_owned();
+        if leaf == "." || leaf == ".." || !root.shows(&leaf, depth) {
+            continue;
+        }
+        if entries.len() == MOST_LISTED {
+            return Ok((entries, true));
+        }
+        entries.extend(describe(root, name, &directory, leaf));
+    }
+    Ok((entries, false))
+}
+
+/// What a listing tells of a name; nothing of what would not be served.
+fn describe(root: &Root, name: &Path, directory: &OwnedFd, leaf: OsString) -> Option<listing::Entry> {
+    let stat = rustix::fs::statat(directory, &leaf, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let (is_directory, attributes) = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => (false, Attributes::from(&stat)),
+        FileType::Directory => (true, Attributes::from(&stat)),
+        // Where it leads to is not told unless it may be followed.
+        FileType::Symlink => match root.find(&name.join(&leaf)).ok()? {
+            Node::File(_, attributes) => (false, attributes),
+            Node::Directory(_, attributes) => (true, attributes),
+        },
+        _ => return None,
+    };
+    Some(listing::Entry { name: leaf, is_directory, size: attributes.size, modified: attributes.modified })
+}
+
 /// Opens a file, watched from before it is opened if that is possible.
 fn open(order: &Order, name: &Path) -> Result<Found, Refusal> {
     let root = &order.settings.root;
@@ -132,7 +173,7 @@ fn siblings(order: &Order, name: &Path, plain: &Attributes) -> Vec<(Coding, File
         Ok(Node::File(file, attributes)) if attributes.modified >= plain.modified => Some((coding, file, attributes)),
         _ => None,
     };
-    COMPRESSED.into_iter().filter_map(open).collect()
+    Coding::COMPRESSED.into_iter().filter_map(open).collect()
 }
 
 /// The file with its contents; `None` if it changed meanwhile.
@@ -180,7 +221,7 @@ fn is_settled(attributes: &Attributes) -> bool {
 /// The names in the last directory that decide on the answer.
 fn leaves_of(settings: &Settings, name: &Path, directory: bool) -> Vec<OsString> {
     let with_forms = |leaf: &Path| {
-        let forms = COMPRESSED.map(|coding| with_suffix(leaf, coding).into_os_string());
+        let forms = Coding::COMPRESSED.map(|coding| with_suffix(leaf, coding).into_os_string());
         std::iter::once(leaf.as_os_str().to_owned()).chain(forms)
     };
     match name.file_name() {
@@ -191,7 +232,7 @@ fn leaves_of(settings: &Settings, name: &Path, directory: bool) -> Vec<OsString>
 
 fn with_suffix(name: &Path, coding: Coding) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
-    name.push(coding.suffix());
+    name.push(coding.suffix().unwrap_or_default());
     name.into()
 }
 
@@ -217,11 +258,11 @@ const REMOTE: [u32; 10] = [
     0x7461_636f,
 ];
 
-/// The forms that are looked for beside a file.
-const COMPRESSED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
-
 /// Files of at most so many bytes are kept in memory: of more, sendfile(2) from an open file costs less than the copy.
 const SMALL: u64 = 256 << 10;
+
+/// Names that are listed of one directory: a page of some megabytes, which is more than anybody reads.
+const MOST_LISTED: usize = 20_000;
 
 /// How often a file is read anew that is written to meanwhile.
 const MOST_TRIES: usize = 8;

@@ -12,8 +12,10 @@ use anyhow::Context;
 use clap::CommandFactory;
 use file_server::access_log::AccessLog;
 use file_server::connection::HttpConnection;
+use file_server::metrics::MetricsConnection;
 use file_server::settings::Settings;
 use file_server::shared::Shared;
+use file_server::struct_upload::{StructOptions, StructUpload};
 use file_server::worker::Worker;
 use program::cli;
 use program::console::{self, Console};
@@ -51,18 +53,19 @@ fn write_man_page() -> io::Result<()> {
 /// Runs the server from its start to its end.
 fn serve(options: &Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    let settings = options.settings().with_context(|| format!("cannot serve {}", options.root.display()))?;
-    let settings = Arc::new(settings);
+    let settings = Arc::new(options.settings()?);
     let shared = Arc::new(Shared::default());
     let builder = builder(options, &settings, &shared)?;
     // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
     let console = Console::start().context("cannot start")?;
     logging::start(&console, options.log_level.clone(), LevelFilter::INFO);
     start_access_log(options, &shared)?;
-    let server = builder.start().context("cannot start")?;
-    for address in server.local_addresses() {
-        console.say(format_args!("listening on {}", url_of(address)));
+    if options.stores() {
+        clean_up(&settings);
     }
+    let server = builder.start().context("cannot start")?;
+    shared.set_server(server.handle());
+    tell_ready(&console, server.local_addresses(), options);
     let report = server.wait();
     if let Ok(report) = &report {
         tell_cut(&console, report);
@@ -96,7 +99,36 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     for listener in inherited {
         builder = builder.listen_on(listener, &listen_options, Sharing::default(), HttpConnection::new);
     }
+    let struct_options = Arc::new(struct_options(settings));
+    for address in options.struct_listen.clone() {
+        let options = Arc::clone(&struct_options);
+        let make = move |peer: &SocketAddress| StructUpload::new(Arc::clone(&options), peer.clone());
+        builder = builder.listen_with(address, &ListenOptions::default(), Sharing::default(), make)?;
+    }
+    for address in options.metrics_listen.clone() {
+        builder = builder.listen_with(address, &listen_options, Sharing::default(), |_peer| MetricsConnection)?;
+    }
     Ok(builder)
+}
+
+fn struct_options(settings: &Settings) -> StructOptions {
+    StructOptions {
+        root: Arc::clone(&settings.root),
+        storage: Arc::clone(&settings.storage),
+        memory: Arc::clone(&settings.memory),
+        max_size: settings.uploads.max_size.unwrap_or(u64::MAX),
+        header_timeout: settings.timeouts.header,
+        body_timeout: settings.timeouts.body,
+    }
+}
+
+/// Removes what a server that was killed has left of uploads.
+fn clean_up(settings: &Settings) {
+    let directory = settings.root.directory("".as_ref());
+    let prepared = directory.map(|directory| settings.storage.prepare(&directory));
+    if let Ok(Err(error)) = prepared {
+        tracing::warn!("cannot look for what is left of uploads: {error}");
+    }
 }
 
 /// Opens the access log, and sees to it that SIGHUP opens it anew.
@@ -116,10 +148,23 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn url_of(address: &SocketAddress) -> String {
+/// Tells the bound sockets in the order in which they were bound: HTTP, then struct, then metrics.
+fn tell_ready(console: &Console, addresses: &[SocketAddress], options: &Options) {
+    let metrics_from = addresses.len() - options.metrics_listen.len();
+    let struct_from = metrics_from - options.struct_listen.len();
+    for (index, address) in addresses.iter().enumerate() {
+        match index {
+            _ if index >= metrics_from => console.say(format_args!("metrics on {}", url_of("http", address))),
+            _ if index >= struct_from => console.say(format_args!("listening on {}", url_of("struct", address))),
+            _ => console.say(format_args!("listening on {}", url_of("http", address))),
+        }
+    }
+}
+
+fn url_of(scheme: &str, address: &SocketAddress) -> String {
     match address {
-        SocketAddress::Inet(address) => format!("http://{address}"),
-        SocketAddress::Unix(name) => name.to_string(),
+        SocketAddress::Inet(address) => format!("{scheme}://{address}"),
+        SocketAddress::Unix(name) => format!("{scheme}+{name}"),
     }
 }
 

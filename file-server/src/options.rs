@@ -1,17 +1,21 @@
 //! The options of `file-server`.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, ValueEnum};
 use clap_complete::Shell;
 use file_server::access_log::Format;
+use file_server::http::cors::AllowedOrigins;
+use file_server::memory::Memory;
 use file_server::root::{Access, Root};
 use file_server::settings::{Answers, Caching, Check, Settings, Timeouts, Uploads};
+use file_server::storage::{Fsync, Storage, StorageOptions};
+use file_server::users::Users;
 use program::{cli, logging};
 use reactor::{Address, Limits};
 use tracing_subscriber::filter::Targets;
@@ -63,9 +67,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VALUE", value_parser = header_value, help_heading = ANSWERS)]
     cache_control: Option<String>,
 
-    /// The origin whose pages may read the answers, or * for all [default: none].
+    /// An origin such as https://example.org whose pages may read the answers, or * for all; may be given several times
+    /// [default: none].
     #[arg(long, value_name = "ORIGIN", value_parser = header_value, num_args = 0..=1, default_missing_value = "*", help_heading = ANSWERS)]
-    cors: Option<String>,
+    cors: Vec<String>,
 
     /// Follow symlinks that lead out of ROOT.
     #[arg(long, help_heading = ACCESS)]
@@ -82,6 +87,22 @@ pub(crate) struct Options {
     /// Remove files by DELETE.
     #[arg(long, help_heading = ACCESS)]
     allow_delete: bool,
+
+    /// Serve only users whose names and password hashes are in this file, as made by `htpasswd -B` and `openssl passwd -6`.
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    auth_file: Option<PathBuf>,
+
+    /// Serve only this user and those of other such options; the hash is of bcrypt or SHA-crypt.
+    #[arg(long, value_name = "USER:HASH", help_heading = ACCESS)]
+    auth: Vec<String>,
+
+    /// When a stored file is forced onto the disk.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Fsync::Never, help_heading = ACCESS)]
+    fsync: Fsync,
+
+    /// Reserve the space of an upload whose size is known before its first byte comes.
+    #[arg(long, help_heading = ACCESS)]
+    preallocate: bool,
 
     /// How the server learns that a file it keeps has changed. With stat every request asks the disk: for files that are
     /// changed through mmap, or by other machines.
@@ -116,6 +137,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", value_parser = cli::size, help_heading = LIMITS)]
     max_upload_size: Option<usize>,
 
+    /// Memory for uploads on their way to the disk; when it is short, each gets less of it.
+    #[arg(long, value_name = "SIZE", value_parser = cli::size, default_value = "64MiB", help_heading = LIMITS)]
+    upload_memory: usize,
+
     /// Close a connection whose request has not come so long after its first byte.
     #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "10s", help_heading = LIMITS)]
     header_timeout: Duration,
@@ -145,7 +170,7 @@ pub(crate) struct Options {
     pub(crate) pin: bool,
 
     /// Threads for what waits for a disk.
-    #[arg(long, value_name = "N", value_parser = workers, default_value = "4", help_heading = THREADS)]
+    #[arg(long, value_name = "N", value_parser = workers, default_value = "16", help_heading = THREADS)]
     pub(crate) workers: usize,
 
     /// Write a line for each request to a file, which is opened anew on SIGHUP, or to stdout with -.
@@ -209,10 +234,14 @@ impl Options {
     }
 
     /// What is served and how, with the root open.
-    pub(crate) fn settings(&self) -> io::Result<Settings> {
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let access = Access { follow_symlinks: self.follow_symlinks, hidden: self.hidden };
+        let root = Root::open(&self.root, access).with_context(|| format!("cannot serve {}", self.root.display()))?;
         Ok(Settings {
-            root: Arc::new(Root::open(&self.root, access)?),
+            root: Arc::new(root),
+            storage: Arc::new(Storage::new(StorageOptions { fsync: self.fsync, preallocate: self.preallocate })),
+            memory: Memory::new(self.upload_memory),
+            users: self.users()?.map(Arc::new),
             answers: self.answers(),
             uploads: Uploads {
                 allow_upload: self.allow_upload,
@@ -224,6 +253,26 @@ impl Options {
             connections_per_address: self.max_connections_per_address.unwrap_or(0),
             bandwidth: self.bandwidth.unwrap_or(0) as u64,
         })
+    }
+
+    /// Those who are served, if not everybody is.
+    fn users(&self) -> anyhow::Result<Option<Users>> {
+        if self.auth.is_empty() && self.auth_file.is_none() {
+            return Ok(None);
+        }
+        let mut text = self.auth.join("\n");
+        if let Some(path) = &self.auth_file {
+            let told = || format!("cannot read users from {}", path.display());
+            let lines = std::fs::read_to_string(path).with_context(told)?;
+            Users::parse(&lines).with_context(told)?;
+            text = format!("{text}\n{lines}");
+        }
+        Users::parse(&text).map(Some).context("cannot use the users of --auth")
+    }
+
+    /// Whether anything may be stored here, over any protocol.
+    pub(crate) fn stores(&self) -> bool {
+        self.allow_upload || !self.struct_listen.is_empty()
     }
 
     fn answers(&self) -> Answers {
@@ -238,11 +287,19 @@ impl Options {
             listing: !self.no_listing,
             precompressed: !self.no_precompressed,
             cache_control: self.cache_control.clone(),
-            cors: self.cors.clone(),
+            cors: self.cors(),
         }
     }
 
-    pub(crate) fn timeouts(&self) -> Timeouts {
+    fn cors(&self) -> Option<AllowedOrigins> {
+        match self.cors.as_slice() {
+            [] => None,
+            origins if origins.iter().any(|origin| origin == "*") => Some(AllowedOrigins::Any),
+            origins => Some(AllowedOrigins::Listed(origins.to_vec())),
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
         Timeouts {
             header: self.header_timeout,
             body: self.body_timeout,
@@ -345,7 +402,7 @@ mod tests {
 
     #[test]
     fn nothing_that_ends_a_header_gets_into_one() {
-        assert_eq!(parse(&["--cors"]).answers().cors.as_deref(), Some("*"));
+        assert_eq!(parse(&["--cors"]).answers().cors, Some(AllowedOrigins::Any));
         for bad in ["", " ", "a\r\nb", "ü"] {
             assert!(Options::try_parse_from(["file-server", "--cache-control", bad]).is_err(), "{bad:?}");
         }

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::cors::AllowedOrigins;
+use crate::memory::Memory;
 use crate::root::Root;
+use crate::storage::Storage;
+use crate::users::Users;
 
 /// What the operator has decided.
 #[derive(Debug)]
@@ -14,6 +18,12 @@ pub struct Settings {
     pub answers: Answers,
     /// What may be stored and removed.
     pub uploads: Uploads,
+    /// How files are stored.
+    pub storage: Arc<Storage>,
+    /// What bodies on their way to a file may take.
+    pub memory: Arc<Memory>,
+    /// Who is served; none is everybody.
+    pub users: Option<Arc<Users>>,
     /// How long a client may take.
     pub timeouts: Timeouts,
     /// What is kept in memory.
@@ -37,8 +47,8 @@ pub struct Answers {
     pub precompressed: bool,
     /// The value of `Cache-Control`.
     pub cache_control: Option<String>,
-    /// The value of `Access-Control-Allow-Origin`.
-    pub cors: Option<String>,
+    /// The origins whose pages may read the answers.
+    pub cors: Option<AllowedOrigins>,
 }
 
 /// What may be stored and removed.

@@ -1,18 +1,24 @@
 //! What all loops of the server share: counts, connections by address, the access log.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use reactor::ServerHandle;
+
 use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::http::status::Status;
+use crate::worker::Worker;
 
 /// What all loops share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Shared {
     access_log: OnceLock<AccessLog>,
+    server: OnceLock<ServerHandle<Worker>>,
     tallies: Mutex<Vec<Arc<Tally>>>,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -45,6 +51,12 @@ pub struct Totals {
     pub cached_bytes: u64,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// Where requests are logged.
     #[inline]
@@ -56,6 +68,28 @@ impl Shared {
     /// Logs requests from now on. The first log stays.
     pub fn set_access_log(&self, log: AccessLog) {
         self.access_log.get_or_init(|| log);
+    }
+
+    /// The server, once it has started.
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerHandle<Worker>> {
+        self.server.get()
+    }
+
+    /// The server has started.
+    pub fn set_server(&self, server: ServerHandle<Worker>) {
+        self.server.get_or_init(|| server);
+    }
+
+    /// A key that nobody outside knows, another one for each run.
+    #[must_use]
+    pub fn key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        for place in key.chunks_exact_mut(8) {
+            // The standard library seeds each from the kernel's randomness.
+            place.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+        }
+        key
     }
 
     /// A tally for a loop.

@@ -13,16 +13,18 @@ use reactor::{ConnId, Context, JobPanic, LoopContext, Result};
 
 use crate::cache::Cache;
 use crate::connection::HttpConnection;
-use crate::entry::Entry;
+use crate::entry::{Entry, Representation};
 use crate::http::date::{DateCache, HttpDate};
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
 use crate::load::{self, Found, Loaded, Order};
+use crate::memo::Memo;
 use crate::root::Refusal;
 use crate::settings::{Check, Settings};
 use crate::shared::{Shared, Tally};
+use crate::users::VerifiedUsers;
 use crate::wall_clock;
-use crate::watcher::{Dependency, Watcher};
+use crate::watcher::{Changes, Dependency, Watcher};
 
 /// The state of one loop.
 #[derive(Debug)]
@@ -35,9 +37,14 @@ pub struct Worker {
     pub tally: Arc<Tally>,
     /// Whether the server is about to end: every answer is the last of its connection.
     pub draining: bool,
+    /// Who has shown the password lately.
+    pub verified: VerifiedUsers,
     /// Room for a head that is written now.
     pub room: Vec<u8>,
     cache: Cache,
+    memo: Memo,
+    /// Whether a head alone decides on the answer: nothing is to be logged, and nobody to be known.
+    memoizes: bool,
     /// None: every request asks.
     watcher: Option<Watcher>,
     /// Loads that others may join, by name, and who has joined.
@@ -79,8 +86,11 @@ impl Worker {
             shared: Arc::clone(shared),
             tally: shared.new_tally(),
             draining: false,
+            verified: VerifiedUsers::new(shared.key()),
             room: Vec::new(),
             cache: Cache::new(settings.caching),
+            memo: Memo::new(),
+            memoizes: settings.users.is_none() && settings.answers.cors.is_none(),
             watcher: watcher(settings.caching.check),
             loads: HashMap::new(),
             dates: DateCache::new(),
@@ -112,15 +122,41 @@ impl Worker {
         self.cache.find(name, now).filter(|entry| entry.watched).cloned()
     }
 
+    /// What answered the request at the start of `bytes` before, if it still does.
+    #[inline]
+    #[must_use]
+    pub fn known(&self, bytes: &[u8], now: Instant) -> Option<(Rc<Entry>, usize, usize)> {
+        if !self.memoizes || self.draining {
+            return None;
+        }
+        let known = self.memo.find(bytes, self.cache.changes(), now)?;
+        Some((Rc::clone(known.entry()), known.form(), known.head_len()))
+    }
+
+    /// A head was answered by a form of a file that is kept, and will be again.
+    pub fn note(&mut self, head: &[u8], name: &[u8], entry: &Rc<Entry>, form: &Representation) {
+        if self.memoizes
+            && entry.watched
+            && self.shared.access_log().is_none()
+            && let Some(until) = self.cache.kept_until(name)
+        {
+            self.memo.note(head, entry, form, until, self.cache.changes());
+        }
+    }
+
     fn forget_changed(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         let changes = watcher.drain();
+        if changes == Changes::default() {
+            return;
+        }
         if changes.lost {
             self.cache.clear();
         }
         for name in &changes.names {
             self.cache.remove(name);
         }
+        self.memo.tidy(self.cache.changes());
         self.tally.cached(&self.cache);
     }
 
@@ -170,6 +206,7 @@ impl Worker {
         if entry.watched || (entry.settled && !watchable) {
             let gone = self.cache.insert(name, Rc::clone(&entry), now);
             gone.iter().for_each(|name| self.forget(name));
+            self.memo.tidy(self.cache.changes());
         } else {
             self.cache.remove(name);
         }
@@ -278,7 +315,7 @@ fn tell(cx: &mut LoopContext<'_, Worker>, id: ConnId, answer: Answer) {
 }
 
 /// What a client is told of a refusal.
-fn status_of(refusal: &Refusal, name: &[u8]) -> Status {
+pub(crate) fn status_of(refusal: &Refusal, name: &[u8]) -> Status {
     match refusal {
         Refusal::Missing => Status::NOT_FOUND,
         Refusal::Forbidden => Status::FORBIDDEN,

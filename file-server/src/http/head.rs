@@ -29,6 +29,12 @@ impl<'a> ResponseHead<'a> {
         Self { out }
     }
 
+    /// Appends fields without a status line before them, to be kept and given to [`raw`](Self::raw) later.
+    #[inline]
+    pub fn fields_only(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
     /// Appends a field. Bytes that no value may have become spaces: a value never ends its line.
     #[inline]
     pub fn field(&mut self, name: &str, value: &[u8]) -> &mut Self {
@@ -95,6 +101,8 @@ pub struct Message<'a> {
     pub status: Status,
     /// Fields beside those that every answer has.
     pub fields: &'a [(&'a str, &'a [u8])],
+    /// More lines, complete as they are.
+    pub lines: &'a [u8],
     /// Whether the request was HEAD: the head tells the length, and no page follows.
     pub head_only: bool,
     /// Whether the connection closes after it.
@@ -105,7 +113,7 @@ impl Message<'_> {
     /// A status alone, after which the connection closes.
     #[must_use]
     pub const fn new(status: Status) -> Self {
-        Self { status, fields: &[], head_only: false, close: true }
+        Self { status, fields: &[], lines: b"", head_only: false, close: true }
     }
 
     /// Appends it.
@@ -120,6 +128,7 @@ impl Message<'_> {
         for &(name, value) in self.fields {
             head.field(name, value);
         }
+        head.raw(self.lines);
         if self.close {
             head.raw(b"Connection: close\r\n");
         }

@@ -84,7 +84,7 @@ impl Server {
 
     /// Asks on a connection of its own.
     pub(crate) fn get(&self, target: &str) -> Answer {
-        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
     }
 
     /// Sends a request on a connection of its own, and reads one answer.

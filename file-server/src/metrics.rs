@@ -1,0 +1,110 @@
+//! What operators and load balancers ask: figures for Prometheus at /metrics, and whether all is well at /health.
+
+use std::fmt::Write;
+
+use reactor::{Context, Handler, Input, Metrics, Result};
+
+use crate::connection::LIMITS;
+use crate::http::head::{Message, ResponseHead};
+use crate::http::method::Method;
+use crate::http::request::{self, Request};
+use crate::http::status::Status;
+use crate::shared::Totals;
+use crate::worker::Worker;
+
+/// A connection of one who asks. It is closed after the answer, so that it holds nobody up in a drain.
+#[derive(Debug)]
+pub struct MetricsConnection;
+
+impl Handler<Worker> for MetricsConnection {
+    fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
+        let mut out = Vec::new();
+        let date = cx.state().date();
+        match request::parse(input.as_slice(), &LIMITS) {
+            Ok(None) => return Ok(()),
+            Ok(Some(request)) => answer(cx, &request, &mut out),
+            Err(status) => Message::new(status).write(&mut out, &date),
+        }
+        input.take();
+        cx.send(&out)?;
+        cx.close_after_flush()
+    }
+}
+
+fn answer(cx: &mut Context<'_, Worker>, request: &Request<'_>, out: &mut Vec<u8>) {
+    let date = cx.state().date();
+    let head_only = request.method == Method::Head;
+    let (status, page) = match request.path {
+        _ if !request.method.is_retrieval() => (Status::METHOD_NOT_ALLOWED, String::new()),
+        b"/metrics" => (Status::OK, figures(cx.state())),
+        b"/health" if cx.state().draining => (Status::SERVICE_UNAVAILABLE, String::new()),
+        b"/health" => (Status::OK, "ok\n".to_owned()),
+        _ => (Status::NOT_FOUND, String::new()),
+    };
+    if status != Status::OK {
+        return Message { head_only, fields: &[("Allow", b"GET, HEAD")], ..Message::new(status) }.write(out, &date);
+    }
+    let mut head = ResponseHead::begin(out, status);
+    head.date(&date).number("Content-Length", page.len() as u64);
+    head.raw(
+        b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\nCache-Control: no-store\r\nConnection: close\r\n",
+    );
+    head.end();
+    if !head_only {
+        out.extend_from_slice(page.as_bytes());
+    }
+}
+
+/// All figures in the text format of Prometheus.
+fn figures(worker: &Worker) -> String {
+    let server = worker.shared.server().map(reactor::ServerHandle::metrics).unwrap_or_default();
+    let mut text = String::new();
+    write_requests(&mut text, &worker.shared.totals());
+    write_connections(&mut text, &server);
+    text
+}
+
+fn write_requests(text: &mut String, totals: &Totals) {
+    describe(text, "http_requests_total", "counter", "Requests answered, by class of status.");
+    for (class, count) in totals.by_status.iter().enumerate() {
+        write_figure(text, &format!("http_requests_total{{status=\"{}xx\"}}", class + 1), *count);
+    }
+    figure(text, "http_body_bytes_total", "counter", "Bytes of content sent or being sent.", totals.body_bytes);
+    describe(text, "cache_lookups_total", "counter", "Requests for files, by whether the cache answered.");
+    write_figure(text, "cache_lookups_total{result=\"hit\"}", totals.cache_hits);
+    write_figure(text, "cache_lookups_total{result=\"miss\"}", totals.cache_misses);
+    figure(text, "cache_files", "gauge", "Files that are kept.", totals.cached_files);
+    figure(text, "cache_bytes", "gauge", "Bytes that are kept.", totals.cached_bytes);
+}
+
+fn write_connections(text: &mut String, server: &Metrics) {
+    figure(text, "connections", "gauge", "Connections that are open.", server.open);
+    figure(text, "connections_accepted_total", "counter", "Connections accepted.", server.accepted);
+    figure(text, "received_bytes_total", "counter", "Bytes read from connections.", server.bytes_in);
+    figure(text, "sent_bytes_total", "counter", "Bytes that the kernel has taken for connections.", server.bytes_out);
+    figure(text, "buffered_bytes", "gauge", "Bytes that wait in memory.", server.buffered);
+    figure(text, "turns_total", "counter", "Turns of the event loops.", server.turns);
+    figure(text, "jobs_waiting", "gauge", "Jobs that wait for a thread.", server.jobs_waiting);
+    figure(text, "jobs_running", "gauge", "Jobs that run.", server.jobs_running);
+    figure(text, "jobs_total", "counter", "Jobs that have ended.", server.jobs_done);
+    figure(text, "panics_total", "counter", "Callbacks that panicked.", server.panics);
+    let longest = u64::try_from(server.longest_callback.as_nanos()).unwrap_or(u64::MAX);
+    figure(text, "longest_callback_nanoseconds", "gauge", "The longest that a loop was held up.", longest);
+}
+
+fn figure(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    describe(text, name, kind, help);
+    write_figure(text, name, value);
+}
+
+fn describe(text: &mut String, name: &str, kind: &str, help: &str) {
+    // A string takes all that is written to it.
+    let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");
+}
+
+fn write_figure(text: &mut String, name: &str, value: u64) {
+    // A string takes all that is written to it.
+    let _ = writeln!(text, "{PREFIX}{name} {value}");
+}
+
+const PREFIX: &str = "file_server_";
