@@ -311,7 +311,8 @@ impl<'a, S> Context<'a, S> {
         self.scope.engine.send(self.token, bytes.as_ref())
     }
 
-    /// See [`Peer::send_shared`].
+    /// See [`Peer::send_shared`]. Many bytes leave at once, in one call with what the callback sent before, so that nothing is
+    /// queued for a client that reads.
     ///
     /// # Errors
     /// As [`send`](Self::send).

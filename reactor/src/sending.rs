@@ -9,6 +9,7 @@ use crate::engine::{Engine, gone};
 use crate::limits::Limits;
 use crate::outbox::DIRECT;
 use crate::output::Piece;
+use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
 use crate::sys::socket;
 use crate::sys::stream::Moved;
@@ -118,6 +119,14 @@ impl Engine {
         if !connection.may_send() {
             return Err(ending());
         }
+        if let Piece::Shared(bytes) = &piece
+            && bytes.len() >= DIRECT
+            && self.speaker == Some(token)
+            && connection.gathers()
+        {
+            let bytes = bytes.clone();
+            return self.send_shared_directly(token, &bytes);
+        }
         if self.speaker == Some(token) && !self.outbox.is_empty() {
             // What the running callback sent before goes first, and with it.
             let mut outbox = mem::take(&mut self.outbox);
@@ -126,6 +135,41 @@ impl Engine {
             self.outbox = outbox;
             queued?;
         }
+        self.queue_by(token, piece.cost(), |connection| connection.queue_piece(piece))
+    }
+
+    /// Sends shared bytes past the empty queue, behind what the running callback sent before and in one call with it. What the
+    /// kernel does not take waits, the shared bytes as a reference.
+    fn send_shared_directly(&mut self, token: Token, bytes: &SharedBytes) -> io::Result<()> {
+        let mut outbox = mem::take(&mut self.outbox);
+        let before = outbox.as_slice();
+        let result = self.connection_mut(token).ok_or_else(gone)?.send_both(before, bytes);
+        let outcome = match result {
+            Ok(sent) => {
+                self.count_sent(token, sent);
+                self.queue_left(token, before, bytes, sent)
+            }
+            Err(error) => {
+                let told = io::Error::from(error.kind());
+                self.end(token, CloseReason::Error(error));
+                Err(told)
+            }
+        };
+        outbox.clear();
+        self.outbox = outbox;
+        outcome
+    }
+
+    /// Queues what is left of two slices of which the kernel took so many bytes.
+    fn queue_left(&mut self, token: Token, before: &[u8], bytes: &SharedBytes, sent: usize) -> io::Result<()> {
+        let (sent_before, sent) = (sent.min(before.len()), sent.saturating_sub(before.len()));
+        if sent == bytes.len() {
+            return Ok(());
+        }
+        if sent_before < before.len() {
+            self.queue(token, &before[sent_before..])?;
+        }
+        let piece = Piece::Shared(bytes.slice(sent..));
         self.queue_by(token, piece.cost(), |connection| connection.queue_piece(piece))
     }
 
