@@ -1,5 +1,6 @@
 //! Answers to requests, written from what is known of the file.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use reactor::{Context, Result};
 use crate::access_log::Record;
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry, Representation};
+use crate::feed::Feed;
 use crate::http::authorization::challenge;
 use crate::http::conditional::{self, Outcome, Validators};
 use crate::http::cors;
@@ -40,27 +42,34 @@ pub(crate) fn file(
     };
     let goes_on = HttpConnection::goes_on(cx, request);
     let is_common = request.method == Method::Get && request.version == Version::Http11 && goes_on;
-    let is_common = is_common && cx.state().settings.answers.cors.is_none();
+    let is_common = is_common && cx.state().answers_are_ready();
     if is_common && !request.is_conditional() && request.field(Field::Range).is_none() {
-        ready(cx, form)?;
+        ready(to, cx, entry, form)?;
         if let Some((head, name)) = kept {
             cx.state().note(head, name, entry, form);
         }
         note(to, cx, request, Status::OK, form.len());
         return to.answered(cx, true);
     }
-    selected(to, cx, request, form, goes_on)
+    selected(to, cx, request, Chosen { entry, form }, goes_on)
 }
 
 /// Sends all of a form with the head that is ready.
 #[inline]
-pub(crate) fn ready(cx: &mut Cx<'_>, form: &Representation) -> Result {
+pub(crate) fn ready(to: &mut HttpConnection, cx: &mut Cx<'_>, entry: &Rc<Entry>, form: &Representation) -> Result {
     let date = cx.state().date();
     form.with_ready(&date, |bytes| cx.send(bytes))?;
     match form.whole_when_ready() {
         Some(_) => Ok(()),
-        None => send_content(cx, form, 0..form.len()),
+        None => send_content(to, cx, Chosen { entry, form }, 0..form.len()),
     }
+}
+
+/// A file, and the form of it that is sent.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    entry: &'a Rc<Entry>,
+    form: &'a Representation,
 }
 
 /// Answers by conditions and ranges.
@@ -68,13 +77,14 @@ fn selected(
     to: &mut HttpConnection,
     cx: &mut Cx<'_>,
     request: &Request<'_>,
-    form: &Representation,
+    chosen: Chosen<'_>,
     goes_on: bool,
 ) -> Result {
+    let form = chosen.form;
     let current = Validators { etag: form.etag.as_bytes(), modified: form.attributes.modified };
     match conditional::evaluate(request, Some(current)) {
         Outcome::Proceed => {}
-        Outcome::NotModified => return not_modified(to, cx, request, form, goes_on),
+        Outcome::NotModified => return not_modified(to, cx, request, chosen, goes_on),
         Outcome::PreconditionFailed => return status(to, cx, request, Status::PRECONDITION_FAILED),
     }
     let ranged = request.field(Field::Range).filter(|_| {
@@ -82,9 +92,9 @@ fn selected(
             && conditional::range_counts(request.field(Field::IfRange), current, wall_clock::seconds())
     });
     match ranged.map_or(Selection::Whole, |ranges| range::select(ranges, form.len(), MOST_RANGES)) {
-        Selection::Whole => whole(to, cx, request, form, goes_on),
-        Selection::One(range) => one_range(to, cx, request, (form, range), goes_on),
-        Selection::Several(ranges) => several_ranges(to, cx, request, (form, &ranges), goes_on),
+        Selection::Whole => whole(to, cx, request, chosen, goes_on),
+        Selection::One(range) => one_range(to, cx, request, (chosen, range), goes_on),
+        Selection::Several(ranges) => several_ranges(to, cx, request, (chosen, &ranges), goes_on),
         Selection::Unsatisfiable => {
             let value = unsatisfied_range(form.len());
             message(to, cx, request, Status::RANGE_NOT_SATISFIABLE, &[("Content-Range", value.as_bytes())])
@@ -92,18 +102,13 @@ fn selected(
     }
 }
 
-fn whole(
-    to: &mut HttpConnection,
-    cx: &mut Cx<'_>,
-    request: &Request<'_>,
-    form: &Representation,
-    goes_on: bool,
-) -> Result {
+fn whole(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, chosen: Chosen<'_>, goes_on: bool) -> Result {
+    let form = chosen.form;
     send_head(cx, request, (Status::OK, goes_on), |head| {
         head.raw(&form.validators).raw(&form.description).number("Content-Length", form.len());
     })?;
     let sent = if request.method == Method::Head { 0 } else { form.len() };
-    send_content(cx, form, 0..sent)?;
+    send_content(to, cx, chosen, 0..sent)?;
     note(to, cx, request, Status::OK, sent);
     to.answered(cx, goes_on)
 }
@@ -112,9 +117,10 @@ fn not_modified(
     to: &mut HttpConnection,
     cx: &mut Cx<'_>,
     request: &Request<'_>,
-    form: &Representation,
+    chosen: Chosen<'_>,
     goes_on: bool,
 ) -> Result {
+    let form = chosen.form;
     send_head(cx, request, (Status::NOT_MODIFIED, goes_on), |head| {
         head.raw(&form.validators);
     })?;
@@ -126,14 +132,15 @@ fn one_range(
     to: &mut HttpConnection,
     cx: &mut Cx<'_>,
     request: &Request<'_>,
-    (form, range): (&Representation, ByteRange),
+    (chosen, range): (Chosen<'_>, ByteRange),
     goes_on: bool,
 ) -> Result {
+    let form = chosen.form;
     send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
         head.raw(&form.validators).raw(&form.description).number("Content-Length", range.len());
         head.field("Content-Range", range.content_range(form.len()).as_bytes());
     })?;
-    send_content(cx, form, range.first..range.last + 1)?;
+    send_content(to, cx, chosen, range.first..range.last + 1)?;
     note(to, cx, request, Status::PARTIAL_CONTENT, range.len());
     to.answered(cx, goes_on)
 }
@@ -142,9 +149,10 @@ fn several_ranges(
     to: &mut HttpConnection,
     cx: &mut Cx<'_>,
     request: &Request<'_>,
-    (form, ranges): (&Representation, &[ByteRange]),
+    (chosen, ranges): (Chosen<'_>, &[ByteRange]),
     goes_on: bool,
 ) -> Result {
+    let form = chosen.form;
     let boundary = boundary_of(form);
     let multipart = Multipart { boundary: &boundary, part_type: &form.media_type, length: form.len() };
     let length = multipart.content_length(ranges);
@@ -158,7 +166,7 @@ fn several_ranges(
         framing.clear();
         multipart.write_part(&mut framing, range);
         cx.send(&framing)?;
-        send_content(cx, form, range.first..range.last + 1)?;
+        send_part(cx, form, range.first..range.last + 1)?;
     }
     framing.clear();
     multipart.write_end(&mut framing);
@@ -172,9 +180,21 @@ fn boundary_of(form: &Representation) -> String {
     form.etag.as_str().chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
-/// Sends a part of the content.
+/// Sends a part of the content, or begins to.
 #[inline]
-fn send_content(cx: &mut Cx<'_>, form: &Representation, part: std::ops::Range<u64>) -> Result {
+fn send_content(to: &mut HttpConnection, cx: &mut Cx<'_>, chosen: Chosen<'_>, part: Range<u64>) -> Result {
+    let bandwidth = cx.state().settings.bandwidth;
+    if !part.is_empty() && Feed::suits(&chosen.form.content, bandwidth) {
+        let is_chosen = |form: &Representation| std::ptr::eq(form, chosen.form);
+        let number = chosen.entry.representations().position(is_chosen).unwrap_or(0);
+        return to.begin_feed(cx, Feed::new(chosen.entry, number, part));
+    }
+    send_part(cx, chosen.form, part)
+}
+
+/// Sends a part of the content at once.
+#[inline]
+fn send_part(cx: &mut Cx<'_>, form: &Representation, part: Range<u64>) -> Result {
     if part.is_empty() {
         return Ok(());
     }

@@ -63,7 +63,8 @@ impl Cache {
         self.remove(name);
         let mut gone = Vec::new();
         if entry.cost() > self.bounds.bytes {
-            return gone;
+            entry.watched.set(false);
+            return vec![Rc::clone(name)];
         }
         self.bytes += entry.cost();
         self.changes += 1;
@@ -83,12 +84,14 @@ impl Cache {
         let slot = self.entries.remove(name)?;
         self.bytes -= slot.entry.cost();
         self.changes += 1;
+        slot.entry.watched.set(false);
         Some(slot.entry)
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         self.changes += 1;
+        self.entries.values().for_each(|slot| slot.entry.watched.set(false));
         self.entries.clear();
         self.clock.clear();
         self.bytes = 0;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
 
 use crate::answer;
+use crate::feed::{Feed, Next};
 use crate::http::authorization::Credentials;
 use crate::http::cors;
 use crate::http::field::Field;
@@ -39,6 +40,18 @@ pub struct HttpConnection {
     /// Fires if the head that has begun to come takes too long.
     head_timer: Option<TimerId>,
     asked: Option<Box<Asked>>,
+    feed: Option<Box<Feeding>>,
+}
+
+/// An answer of which more is to be sent, and what follows it.
+#[derive(Debug)]
+struct Feeding {
+    feed: Feed,
+    closes: bool,
+    /// When the next piece may be sent.
+    timer: Option<TimerId>,
+    /// A worker looks at the file.
+    checking: bool,
 }
 
 /// Where a connection stands.
@@ -75,6 +88,7 @@ impl HttpConnection {
             admitted: false,
             head_timer: None,
             asked: None,
+            feed: None,
         }
     }
 
@@ -109,7 +123,7 @@ impl HttpConnection {
         let Some(form) = entry.form(form) else { return Ok(None) };
         worker.tally.looked_up(true);
         worker.tally.answered(Status::OK, form.len());
-        answer::ready(cx, form)?;
+        answer::ready(self, cx, &entry, form)?;
         self.end_head(cx);
         self.answered(cx, true)?;
         Ok(Some(length))
@@ -271,22 +285,75 @@ impl HttpConnection {
     /// An answer is on its way.
     #[inline]
     pub(crate) fn answered(&mut self, cx: &mut Context<'_, Worker>, goes_on: bool) -> Result {
+        if let Some(feeding) = &mut self.feed {
+            feeding.closes = !goes_on;
+            self.begin_sending(cx);
+            return Ok(());
+        }
         if !goes_on {
             return self.end(cx);
         }
         if cx.queued() > LARGE {
-            self.phase = Phase::Sending;
-            let timeout = cx.state().settings.timeouts.write;
-            cx.set_idle_timeout(timeout);
-            cx.pause();
+            self.begin_sending(cx);
             cx.want_drained();
-            self.greeted = false;
             return Ok(());
         }
         self.phase = Phase::Reading;
         if !self.greeted {
             self.greet(cx);
         }
+        Ok(())
+    }
+
+    /// The client has yet to take an answer: meanwhile nothing is read.
+    fn begin_sending(&mut self, cx: &mut Context<'_, Worker>) {
+        self.phase = Phase::Sending;
+        self.greeted = false;
+        let timeout = cx.state().settings.timeouts.write;
+        cx.set_idle_timeout(timeout);
+        cx.pause();
+    }
+
+    /// Sends the first piece of content that is sent by pieces.
+    pub(crate) fn begin_feed(&mut self, cx: &mut Context<'_, Worker>, feed: Feed) -> Result {
+        self.feed = Some(Box::new(Feeding { feed, closes: false, timer: None, checking: false }));
+        self.go_on_feeding(cx, false)
+    }
+
+    /// Sends the next piece. When all are sent, the connection waits for the last one to leave.
+    fn go_on_feeding(&mut self, cx: &mut Context<'_, Worker>, checked: bool) -> Result {
+        let Some(feeding) = &mut self.feed else { return Ok(()) };
+        match feeding.feed.send(cx, checked)? {
+            // A piece that is done is followed by the end of the answer, once little of it is left.
+            Next::Done | Next::WhenDrained => cx.want_drained(),
+            Next::After(pause) => feeding.timer = Some(cx.set_timer(pause)?),
+            Next::WhenChecked => {
+                feeding.checking = true;
+                feeding.feed.check(cx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker has looked at the file of which all but the end was sent.
+    pub(crate) fn checked(&mut self, cx: &mut Context<'_, Worker>, is_same: bool) -> Result {
+        let Some(feeding) = &mut self.feed else { return Ok(()) };
+        feeding.checking = false;
+        if !is_same {
+            return Err(Error::other("the file was written to while it was sent"));
+        }
+        self.go_on_feeding(cx, true)
+    }
+
+    /// The last piece of an answer has left, or nearly.
+    fn end_sending(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+        let closes = self.feed.take().is_some_and(|feeding| feeding.closes);
+        if closes || cx.state().draining {
+            return self.end(cx);
+        }
+        self.phase = Phase::Reading;
+        self.greet(cx);
+        cx.resume();
         Ok(())
     }
 
@@ -362,15 +429,16 @@ impl Handler<Worker> for HttpConnection {
     }
 
     fn on_drained(&mut self, cx: &mut Context<'_, Worker>) -> Result {
-        if self.phase == Phase::Sending {
-            self.phase = Phase::Reading;
-            self.greet(cx);
-            if cx.state().draining {
-                return self.end(cx);
-            }
-            cx.resume();
+        if self.phase != Phase::Sending {
+            return Ok(());
         }
-        Ok(())
+        let now = cx.now();
+        cx.state().begin_turn(now);
+        match &self.feed {
+            Some(feeding) if feeding.checking || feeding.timer.is_some() => Ok(()),
+            Some(feeding) if feeding.feed.left() > 0 => self.go_on_feeding(cx, false),
+            _ => self.end_sending(cx),
+        }
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_, Worker>, timer: TimerId) -> Result {
@@ -378,6 +446,10 @@ impl Handler<Worker> for HttpConnection {
             self.head_timer = None;
             return self.refuse(cx, Status::REQUEST_TIMEOUT);
         }
+        let Some(feeding) = self.feed.as_mut().filter(|feeding| feeding.timer == Some(timer)) else { return Ok(()) };
+        feeding.timer = None;
+        // A client that does not take what it is sent gets no more of it.
+        cx.want_drained();
         Ok(())
     }
 

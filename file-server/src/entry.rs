@@ -1,6 +1,6 @@
 //! A file as it is kept: open or in memory, with all that its answers say of it written down.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -23,8 +23,9 @@ pub struct Entry {
     pub compressed: Vec<Representation>,
     /// Whether a change is certain to show in its attributes, for it was last changed long before it was opened.
     pub settled: bool,
-    /// Whether the kernel tells of changes, so that it needs no asking.
-    pub watched: bool,
+    /// Whether the kernel tells of changes and has told of none, so that it needs no asking. It is unset when the file is no
+    /// longer kept.
+    pub watched: Cell<bool>,
 }
 
 /// One form of a file's content.
@@ -115,7 +116,7 @@ impl Entry {
         let content = Content::Bytes(bytes.into());
         let style = Style { answers: &Answers::default(), varies: false };
         let plain = Representation::new(Coding::Identity, attributes, "text/plain".into(), content, &style);
-        Self { plain, compressed: Vec::new(), settled: true, watched: true }
+        Self { plain, compressed: Vec::new(), settled: true, watched: Cell::new(true) }
     }
 }
 

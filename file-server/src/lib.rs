@@ -3,6 +3,7 @@
 //! ```text
 //! connection  one HTTP connection: requests in, answers out
 //! answer      answers, written from what is known of a file
+//! feed        the content of a large answer, piece by piece
 //! worker      what the connections of a loop share; asks for files and takes in what is found
 //! load        finds and opens a file, on the worker pool
 //! memo        requests that were answered before
@@ -18,6 +19,7 @@ pub mod answer;
 pub mod cache;
 pub mod connection;
 pub mod entry;
+mod feed;
 pub mod http;
 pub mod jobs;
 pub mod listing;

@@ -1,5 +1,6 @@
 //! Finds and opens what a name stands for: the job of a worker, for every step may wait for a disk.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +18,7 @@ use crate::media_type;
 use crate::root::{Attributes, Node, Refusal, Root};
 use crate::settings::Settings;
 use crate::wall_clock;
-use crate::watcher::{Dependency, Spotter};
+use crate::watcher::{Spotter, Watches};
 
 /// What is to be found.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub struct Order {
 pub enum Found {
     /// A file.
     File(Box<Loaded>),
-    /// The file that is known already, and the names to watch.
-    Same(Option<Vec<Dependency>>),
+    /// The file that is known already, and what was set up to watch it.
+    Same(Watches),
     /// A directory that was asked for as a file.
     Directory,
     /// A directory without an index.
@@ -54,8 +55,8 @@ pub enum Found {
 pub struct Loaded {
     /// The file.
     pub entry: Entry,
-    /// The names to watch, if the kernel tells of all that happens to it.
-    pub dependencies: Option<Vec<Dependency>>,
+    /// What was set up to watch it.
+    pub watches: Watches,
 }
 
 /// Finds what was ordered.
@@ -132,36 +133,49 @@ fn describe(root: &Root, name: &Path, directory: &OwnedFd, leaf: OsString) -> Op
 /// Opens a file, watched from before it is opened if that is possible.
 fn open(order: &Order, name: &Path) -> Result<Found, Refusal> {
     let root = &order.settings.root;
-    let mut dependencies = match &order.spotter {
+    let mut watches = match &order.spotter {
         Some(spotter) => {
             let leaves = leaves_of(&order.settings, &order.name, order.directory);
-            spotter.watch(root, name.parent().unwrap_or(Path::new("")), leaves)?
+            spotter.watch_way(root, name.parent().unwrap_or(Path::new("")), &leaves)?
         }
-        None => None,
+        None => Watches::none(),
     };
     for _ in 0..MOST_TRIES {
         let node = match root.find_plain(name)? {
             Some(node) => node,
             None => {
-                dependencies = None;
+                watches.give_up();
                 root.find(name)?
             }
         };
-        let Node::File(file, attributes) = node else { return Err(Refusal::Missing) };
-        if attributes.links > 1 || !is_local(&file) {
-            dependencies = None;
+        let Node::File(file, _) = node else { return Err(Refusal::Missing) };
+        watch_too(order, &mut watches, &file);
+        // From here on nothing that is done to it goes unnoticed.
+        let (_, attributes) = Attributes::of(&file)?;
+        if !is_local(&file) {
+            watches.give_up();
         }
-        let forms = siblings(order, name, &attributes);
+        let mut forms = siblings(order, name, &attributes);
+        for (_, file, attributes) in &mut forms {
+            watch_too(order, &mut watches, file);
+            (_, *attributes) = Attributes::of(&*file)?;
+        }
         if order.known.iter().eq(std::iter::once(&attributes).chain(forms.iter().map(|(_, _, attributes)| attributes)))
         {
-            return Ok(Found::Same(dependencies));
+            return Ok(Found::Same(watches));
         }
         if let Some(entry) = read(order, name, (file, attributes), forms)? {
-            return Ok(Found::File(Box::new(Loaded { entry, dependencies })));
+            return Ok(Found::File(Box::new(Loaded { entry, watches })));
         }
     }
     // It is written to all the time.
     Err(Refusal::Busy)
+}
+
+fn watch_too(order: &Order, watches: &mut Watches, file: &File) {
+    if let Some(spotter) = &order.spotter {
+        spotter.watch_file(watches, file);
+    }
 }
 
 /// Compressed forms of a file that are not older than it is.
@@ -195,7 +209,7 @@ fn read(
         let Some(form) = represent(coding, file, attributes)? else { return Ok(None) };
         compressed.push(form);
     }
-    Ok(Some(Entry { plain, compressed, settled: is_settled(&attributes), watched: false }))
+    Ok(Some(Entry { plain, compressed, settled: is_settled(&attributes), watched: Cell::new(false) }))
 }
 
 /// A small file's bytes, all of one version; `None` if there is no such version any more.

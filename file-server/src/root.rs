@@ -236,6 +236,13 @@ impl Node {
 }
 
 impl Attributes {
+    /// Whether a file was not written to between the two. That it got another name or was removed is of no matter.
+    #[must_use]
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        let content = |it: &Self| (it.device, it.inode, it.size, it.modified, it.modified_ns);
+        content(self) == content(other)
+    }
+
     /// What is known of an open file, and what it is.
     ///
     /// # Errors

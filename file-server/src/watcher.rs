@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,11 +39,38 @@ struct Loading {
     is_clean: bool,
 }
 
-/// Names in a watched directory of which a kept file depends.
+/// Names in a watched directory of which a kept file depends, or the empty one for what is told of the watched itself.
 #[derive(Clone, Debug)]
-pub struct Dependency {
+struct Dependency {
     watch: i32,
     names: Vec<OsString>,
+}
+
+/// What was set up for one load.
+#[derive(Clone, Debug, Default)]
+pub struct Watches {
+    dependencies: Vec<Dependency>,
+    /// Something that decides on the file could not be watched, so it cannot be kept without asking.
+    incomplete: bool,
+}
+
+impl Watches {
+    /// None at all: every request asks.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { dependencies: Vec::new(), incomplete: true }
+    }
+
+    /// Whether all is noticed that happens to the file.
+    #[must_use]
+    pub fn are_complete(&self) -> bool {
+        !self.incomplete
+    }
+
+    /// What is not watched decides on the file too.
+    pub fn give_up(&mut self) {
+        self.incomplete = true;
+    }
 }
 
 /// What has changed.
@@ -94,15 +122,15 @@ impl Watcher {
     }
 
     /// Notes what a kept name depends on.
-    pub fn depend(&mut self, name: &Rc<[u8]>, dependencies: Vec<Dependency>) {
+    pub fn depend(&mut self, name: &Rc<[u8]>, watches: Watches) {
         self.forget(name);
-        for Dependency { watch, names } in &dependencies {
+        for Dependency { watch, names } in &watches.dependencies {
             let place = self.places.entry(*watch).or_default();
             for part in names {
                 place.entry(part.clone()).or_default().insert(Rc::clone(name));
             }
         }
-        self.dependencies.insert(Rc::clone(name), dependencies);
+        self.dependencies.insert(Rc::clone(name), watches.dependencies);
     }
 
     /// A name is no longer kept. Directories of which nothing is kept are watched no longer.
@@ -124,8 +152,8 @@ impl Watcher {
     }
 
     /// What a load watched is not kept after all.
-    pub fn release(&mut self, dependencies: &[Dependency]) {
-        for Dependency { watch, .. } in dependencies {
+    pub fn release(&mut self, watches: &Watches) {
+        for Dependency { watch, .. } in &watches.dependencies {
             if !self.places.contains_key(watch) {
                 self.unwatch(*watch);
             }
@@ -194,32 +222,43 @@ impl Watcher {
 }
 
 impl Spotter {
-    /// Watches every directory on the way to names below the root. What is done with the names after that is noticed.
-    ///
-    /// `None`: a symlink is on the way, or no watch is left, so that what is found there cannot be kept without asking.
+    /// Watches a file that was opened, for it may have other names.
+    pub fn watch_file(&self, watches: &mut Watches, file: &File) {
+        // What is told of it has no name.
+        if !self.add(watches, file, WATCHED.difference(WatchFlags::ONLYDIR), vec![OsString::new()]) {
+            watches.give_up();
+        }
+    }
+
+    /// Watches every directory on the way to names below the root. What is done with the names after that is noticed, unless
+    /// a symlink is on the way, or no watch is left.
     ///
     /// # Errors
     /// [`Refusal`], as for the file itself.
-    pub fn watch(
-        &self,
-        root: &Root,
-        directory: &Path,
-        leaves: Vec<OsString>,
-    ) -> Result<Option<Vec<Dependency>>, Refusal> {
-        let mut dependencies = Vec::new();
-        let mut so_far = std::path::PathBuf::new();
+    pub fn watch_way(&self, root: &Root, directory: &Path, leaves: &[OsString]) -> Result<Watches, Refusal> {
+        let mut watches = Watches::default();
+        let mut so_far = PathBuf::new();
         let mut rest = directory.iter();
         loop {
-            let Some(place) = root.plain_directory(&so_far)? else { return Ok(None) };
-            let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-            let Ok(watch) = inotify::add_watch(&self.0, path, WATCHED) else { return Ok(None) };
-            let Some(next) = rest.next() else {
-                dependencies.push(Dependency { watch, names: leaves });
-                return Ok(Some(dependencies));
+            let Some(place) = root.plain_directory(&so_far)? else {
+                watches.give_up();
+                return Ok(watches);
             };
-            dependencies.push(Dependency { watch, names: vec![next.to_owned()] });
+            let next = rest.next();
+            let names = next.map_or_else(|| leaves.to_vec(), |name| vec![name.to_owned()]);
+            if !self.add(&mut watches, &place, WATCHED, names) {
+                watches.give_up();
+            }
+            let Some(next) = next.filter(|_| watches.are_complete()) else { return Ok(watches) };
             so_far.push(next);
         }
+    }
+
+    fn add(&self, watches: &mut Watches, place: &impl AsRawFd, what: WatchFlags, names: Vec<OsString>) -> bool {
+        let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let Ok(watch) = inotify::add_watch(&self.0, path, what) else { return false };
+        watches.dependencies.push(Dependency { watch, names });
+        true
     }
 }
 
@@ -262,11 +301,13 @@ mod tests {
     impl Fixture {
         fn keep(&mut self) {
             let spotter = self.watcher.spotter();
-            let dependencies = spotter.watch(&self.root, "a/b".as_ref(), vec!["c".into()]).unwrap().unwrap();
-            self.watcher.depend(&key(), dependencies);
+            let mut watches = spotter.watch_way(&self.root, "a/b".as_ref(), &["c".into()]).unwrap();
+            spotter.watch_file(&mut watches, &File::open(self.path("a/b/c")).unwrap());
+            assert!(watches.are_complete());
+            self.watcher.depend(&key(), watches);
         }
 
-        fn path(&self, name: &str) -> std::path::PathBuf {
+        fn path(&self, name: &str) -> PathBuf {
             self.tree.path().join(name)
         }
     }
@@ -278,7 +319,13 @@ mod tests {
     #[test]
     fn whatever_happens_on_the_way_to_a_file_is_noticed() {
         type Change = fn(&Fixture);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 8] = [
+            ("linked", |it| fs::hard_link(it.path("a/b/c"), it.path("d")).unwrap()),
+            ("opened before and written to", |it| {
+                let mut file = File::options().append(true).open(it.path("a/b/c")).unwrap();
+                fs::rename(it.path("a/b/c"), it.path("a/b/d")).unwrap();
+                io::Write::write_all(&mut file, b"2").unwrap();
+            }),
             ("written", |it| fs::write(it.path("a/b/c"), "2").unwrap()),
             ("removed", |it| fs::remove_file(it.path("a/b/c")).unwrap()),
             ("moved", |it| fs::rename(it.path("a/b/c"), it.path("d")).unwrap()),
@@ -328,7 +375,7 @@ mod tests {
     fn a_symlink_on_the_way_is_not_watched() {
         let fixture = fixture();
         std::os::unix::fs::symlink("a", fixture.path("link")).unwrap();
-        let watched = fixture.watcher.spotter().watch(&fixture.root, "link/b".as_ref(), vec!["c".into()]);
-        assert!(matches!(watched, Ok(None)));
+        let watches = fixture.watcher.spotter().watch_way(&fixture.root, "link/b".as_ref(), &["c".into()]);
+        assert!(!watches.unwrap().are_complete());
     }
 }

@@ -24,7 +24,7 @@ use crate::settings::{Check, Settings};
 use crate::shared::{Shared, Tally};
 use crate::users::VerifiedUsers;
 use crate::wall_clock;
-use crate::watcher::{Changes, Dependency, Watcher};
+use crate::watcher::{Changes, Watcher, Watches};
 
 /// The state of one loop.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Worker {
             room: Vec::new(),
             cache: Cache::new(settings.caching),
             memo: Memo::new(),
-            memoizes: settings.users.is_none() && settings.answers.cors.is_none(),
+            memoizes: settings.users.is_none() && settings.answers.cors.is_none() && settings.bandwidth == 0,
             watcher: watcher(settings.caching.check),
             loads: HashMap::new(),
             dates: DateCache::new(),
@@ -119,7 +119,14 @@ impl Worker {
     #[inline]
     #[must_use]
     pub fn find(&self, name: &[u8], now: Instant) -> Option<Rc<Entry>> {
-        self.cache.find(name, now).filter(|entry| entry.watched).cloned()
+        self.cache.find(name, now).filter(|entry| entry.watched.get()).cloned()
+    }
+
+    /// Whether the common answer of a file can be sent as it is: it depends on the file alone.
+    #[inline]
+    #[must_use]
+    pub fn answers_are_ready(&self) -> bool {
+        self.settings.answers.cors.is_none() && self.settings.bandwidth == 0
     }
 
     /// What answered the request at the start of `bytes` before, if it still does.
@@ -136,7 +143,7 @@ impl Worker {
     /// A head was answered by a form of a file that is kept, and will be again.
     pub fn note(&mut self, head: &[u8], name: &[u8], entry: &Rc<Entry>, form: &Representation) {
         if self.memoizes
-            && entry.watched
+            && entry.watched.get()
             && self.shared.access_log().is_none()
             && let Some(until) = self.cache.kept_until(name)
         {
@@ -186,10 +193,10 @@ impl Worker {
         match found {
             Found::File(loaded) => {
                 let entry = self.keep(name, *loaded, clean, now);
-                let watched = entry.watched;
+                let watched = entry.watched.get();
                 (Answer::File(entry), watched)
             }
-            Found::Same(dependencies) => self.keep_on(name, dependencies, clean, now),
+            Found::Same(watches) => self.keep_on(name, watches, clean, now),
             Found::Directory => (Answer::Directory, false),
             Found::Listable => (Answer::Listable, false),
             Found::Refused(refusal) => (Answer::Refused(status_of(&refusal, name)), false),
@@ -198,12 +205,12 @@ impl Worker {
 
     /// Keeps what was loaded, if a change will be noticed: by the kernel's word, or by its attributes when it is asked for.
     fn keep(&mut self, name: &Rc<[u8]>, loaded: Loaded, clean: bool, now: Instant) -> Rc<Entry> {
-        let Loaded { mut entry, dependencies } = loaded;
-        let watchable = dependencies.is_some();
-        entry.watched = clean && watchable;
+        let Loaded { entry, watches } = loaded;
+        let watchable = watches.are_complete();
+        entry.watched.set(clean && watchable);
         let entry = Rc::new(entry);
-        self.depend(name, dependencies, clean);
-        if entry.watched || (entry.settled && !watchable) {
+        self.depend(name, watches, clean);
+        if entry.watched.get() || (entry.settled && !watchable) {
             let gone = self.cache.insert(name, Rc::clone(&entry), now);
             gone.iter().for_each(|name| self.forget(name));
             self.memo.tidy(self.cache.changes());
@@ -215,34 +222,26 @@ impl Worker {
     }
 
     /// What is kept is what was found.
-    fn keep_on(
-        &mut self,
-        name: &Rc<[u8]>,
-        dependencies: Option<Vec<Dependency>>,
-        clean: bool,
-        now: Instant,
-    ) -> (Answer, bool) {
+    fn keep_on(&mut self, name: &Rc<[u8]>, watches: Watches, clean: bool, now: Instant) -> (Answer, bool) {
         let Some(entry) = self.cache.renew(name, now) else {
-            self.depend(name, dependencies, false);
+            self.depend(name, watches, false);
             return (Answer::Changed, false);
         };
-        let watched = entry.watched;
-        if watched && clean {
-            self.depend(name, dependencies, true);
+        let watched = entry.watched.get();
+        // What is watched already stays so, whatever else has happened.
+        if clean || !watched {
+            self.depend(name, watches, watched);
         }
         (Answer::File(entry), watched && clean)
     }
 
-    fn depend(&mut self, name: &Rc<[u8]>, dependencies: Option<Vec<Dependency>>, clean: bool) {
+    fn depend(&mut self, name: &Rc<[u8]>, watches: Watches, clean: bool) {
         let Some(watcher) = &mut self.watcher else { return };
-        match dependencies {
-            Some(dependencies) if clean => watcher.depend(name, dependencies),
-            Some(dependencies) => {
-                watcher.forget(name);
-                watcher.release(&dependencies);
-            }
-            None => watcher.forget(name),
+        if clean && watches.are_complete() {
+            return watcher.depend(name, watches);
         }
+        watcher.forget(name);
+        watcher.release(&watches);
     }
 
     fn forget(&mut self, name: &[u8]) {

@@ -1,0 +1,238 @@
+//! What operators see: ready lines, exit codes, listings, users, the access log, metrics, completions and the man page.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Answer, DEADLINE, PROGRAM, Server, connect, read_all, read_answer, run};
+use rustix::process::Signal;
+
+#[test]
+fn all_addresses_are_told_http_first() {
+    let tree = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    let zero = "127.0.0.1:0";
+    let socket = tree.path().join("s");
+    command.args(["--struct-listen", zero, "-l", zero, "-l", &format!("unix:{}", socket.display()), "-l", "[::1]:0"]);
+    let served = tempfile::tempdir().unwrap();
+    command.arg(served.path());
+    let server = Server::start_command(served, &mut command, 4);
+    let told = server.addresses();
+    assert!(told[0].starts_with("http://127.0.0.1:"), "{told:?}");
+    assert!(told[1].starts_with("http+unix:"), "{told:?}");
+    assert!(told[2].starts_with("http://[::1]:"), "{told:?}");
+    assert!(told[3].starts_with("struct://127.0.0.1:"), "{told:?}");
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 404);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_a_code() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (arguments, code, told) in [
+        (&["-l", &address, "."][..], 1, address.as_str()),
+        (&["/no/such/directory"][..], 1, "/no/such/directory"),
+        (&["--access-log", "/no/such/log", "-l", "127.0.0.1:0", "."][..], 1, "/no/such/log"),
+        (&["--auth", "ann:secret", "."][..], 1, "--auth"),
+        (&["--no-such-option"][..], 2, "--no-such-option"),
+        (&["--header-timeout", "0s", "."][..], 2, "header-timeout"),
+        (&["-l", "udp://127.0.0.1:1", "."][..], 2, "udp://"),
+    ] {
+        let output = run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.lines().count() == 1 && stderr.contains(told), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn help_completions_and_the_man_page_are_printed() {
+    let text = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = text(&["--help"]);
+    for heading in ["Listening:", "Answers:", "Access:", "Caching:", "Limits:", "Threads:", "Output:"] {
+        assert!(help.contains(heading), "{heading}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(text(&["--completions", shell]).contains("struct-listen"), "{shell}");
+    }
+    assert!(text(&["--man"]).contains(".TH file-server 1"));
+}
+
+#[test]
+fn directories_are_listed_as_a_page_and_as_json() {
+    let server = Server::start(&[]);
+    server.write("d/b <i>.txt", "12345");
+    server.write("d/a.txt", "");
+    server.write("d/sub/x", "");
+    let page = server.get("/d/");
+    assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.field("Vary"), Some("Accept"));
+    assert!(page.field("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
+    let text = page.text();
+    assert!(text.contains("b &lt;i&gt;.txt") && text.contains("href=\"b%20%3Ci%3E.txt\""), "{text}");
+    assert!(text.find("sub").unwrap() < text.find("a.txt").unwrap(), "directories come first");
+    for answer in
+        [server.get("/d/?format=json"), server.ask("GET /d/ HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n")]
+    {
+        assert_eq!(answer.field("Content-Type"), Some("application/json"));
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(json.to_string().contains("b <i>.txt"), "{json}");
+    }
+    let head = server.ask("HEAD /d/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(head.field("Content-Length").unwrap(), page.body.len().to_string());
+    let server = Server::start(&["--no-listing"]);
+    assert_eq!(server.get("/").status, 403);
+}
+
+/// `secret` by SHA-crypt, as `openssl passwd -5` makes it.
+const ANN: &str = "ann:$5$abcdefgh$gruCpC7VkOTspMQTTSAR8mtlO9Upms.fwqE5y16JVM.";
+
+#[test]
+fn users_show_their_passwords() {
+    let server = Server::start(&["--auth", ANN]);
+    server.write("a", "x");
+    let ask = |credentials: &str| {
+        server.ask(format!("GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n")).status
+    };
+    let unknown = server.get("/a");
+    assert_eq!(unknown.status, 401);
+    assert!(unknown.field("WWW-Authenticate").unwrap().starts_with("Basic realm="));
+    // ann:secret, ann:wrong, eve:secret
+    assert_eq!(ask("Basic YW5uOnNlY3JldA=="), 200);
+    assert_eq!(ask("Basic YW5uOnNlY3JldA=="), 200);
+    assert_eq!(ask("Basic YW5uOndyb25n"), 401);
+    assert_eq!(ask("Basic ZXZlOnNlY3JldA=="), 401);
+    assert_eq!(ask("Basic !"), 401);
+    assert_eq!(ask("Bearer YW5uOnNlY3JldA=="), 401);
+}
+
+#[test]
+fn users_may_be_in_a_file() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("users");
+    fs::write(&file, format!("# users\n{ANN}\n")).unwrap();
+    let server = Server::start(&["--auth-file", file.to_str().unwrap()]);
+    server.write("a", "x");
+    assert_eq!(server.get("/a").status, 401);
+    let shown = server.ask("GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n\r\n");
+    assert_eq!(shown.text(), "x");
+}
+
+/// The lines of a log, as soon as there are so many.
+fn log_lines(path: &std::path::Path, count: usize) -> Vec<String> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count {
+            return text.lines().map(str::to_owned).collect();
+        }
+        assert!(Instant::now() < end, "the log is {text:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn requests_are_logged_in_the_known_forms() {
+    let place = tempfile::tempdir().unwrap();
+    for format in ["common", "combined", "json"] {
+        let path = place.path().join(format);
+        let server = Server::start(&["--access-log", path.to_str().unwrap(), "--access-log-format", format]);
+        server.write("a", "hello");
+        server.get("/a?b");
+        server.ask("GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: curl\r\nReferer: http://b\r\n\r\n");
+        server.ask("nonsense\r\n\r\n");
+        let lines = log_lines(&path, 3);
+        match format {
+            "json" => {
+                let line: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+                assert_eq!((line["status"].as_u64(), line["bytes"].as_u64()), (Some(200), Some(5)));
+                assert_eq!((line["user_agent"].as_str(), line["client"].as_str()), (Some("curl"), Some("127.0.0.1")));
+            }
+            _ => {
+                assert!(lines[0].starts_with("127.0.0.1 - - [") && lines[0].contains("\"GET /a?b HTTP/1.1\" 200 5"));
+                assert_eq!(lines[1].ends_with(" \"http://b\" \"curl\""), format == "combined", "{}", lines[1]);
+                assert!(lines[2].contains("\"- - -\" 400 0"), "{}", lines[2]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_opened_anew_on_sighup() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, moved) = (place.path().join("log"), place.path().join("log.1"));
+    let server = Server::start(&["--access-log", path.to_str().unwrap()]);
+    server.get("/1");
+    log_lines(&path, 1);
+    fs::rename(&path, &moved).unwrap();
+    server.signal(Signal::HUP);
+    // The file is there again before anything is to be written.
+    log_lines(&path, 0);
+    server.get("/2");
+    let end = Instant::now() + DEADLINE;
+    while !path.exists() {
+        assert!(Instant::now() < end, "no new log");
+        server.get("/2");
+    }
+    assert!(log_lines(&path, 1)[0].contains("/2"));
+    assert!(log_lines(&moved, 1)[0].contains("/1"));
+}
+
+fn ask_metrics(address: SocketAddr, target: &str) -> Answer {
+    let mut stream: TcpStream = connect(address);
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+    let answer = read_answer(&mut stream, false);
+    assert!(read_all(&mut stream).is_empty());
+    answer
+}
+
+#[test]
+fn figures_and_health_are_told_on_their_own_listener() {
+    let mut server = Server::start(&["--metrics-listen", "127.0.0.1:0"]);
+    let line = server.wait_for_line(|line| line.starts_with("metrics on "));
+    let address = line.strip_prefix("metrics on http://").unwrap().parse().unwrap();
+    server.write("a", "hello");
+    (0..3).for_each(|_| assert_eq!(server.get("/a").status, 200));
+    server.get("/none");
+    let text = ask_metrics(address, "/metrics").text();
+    for figure in [
+        "file_server_http_requests_total{status=\"2xx\"} 3",
+        "file_server_http_requests_total{status=\"4xx\"} 1",
+        "file_server_http_body_bytes_total 15",
+        "file_server_cache_lookups_total{result=\"hit\"} 2",
+        "file_server_cache_files 1",
+    ] {
+        assert!(text.lines().any(|line| line == figure), "{figure} is not in {text}");
+    }
+    assert_eq!(ask_metrics(address, "/health").text(), "ok\n");
+    assert_eq!(ask_metrics(address, "/other").status, 404);
+    // What is told there is not told to everybody.
+    assert_eq!(server.get("/metrics").status, 404);
+}
+
+#[test]
+fn several_threads_serve_the_same() {
+    let tree = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--listen", "127.0.0.1:0", "--threads", "3"]).arg(tree.path());
+    let server = Server::start_command(tree, &mut command, 1);
+    for version in 0..50 {
+        server.write("a", format!("version {version}"));
+        // Whichever loop takes the connection has its own cache.
+        for _ in 0..4 {
+            assert_eq!(server.get("/a").text(), format!("version {version}"));
+        }
+    }
+}

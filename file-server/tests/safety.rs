@@ -1,0 +1,241 @@
+//! Nothing outside of the root is served, nothing that is no file hangs the server, and nobody holds it up.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use common::{Server, expect_end, pattern, read_all, read_answer};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+/// A tree in which the root is a directory beside a secret.
+fn guarded(arguments: &[&str]) -> (tempfile::TempDir, Server) {
+    let outer = tempfile::tempdir().unwrap();
+    fs::write(outer.path().join("secret"), "secret").unwrap();
+    let root = tempfile::tempdir_in(outer.path()).unwrap();
+    (outer, Server::serving(root, arguments))
+}
+
+#[test]
+fn no_name_leads_out_of_the_root() {
+    let (outer, server) = guarded(&[]);
+    symlink("../../secret", server.path("relative")).unwrap();
+    symlink(outer.path().join("secret"), server.path("absolute")).unwrap();
+    symlink("..", server.path("up")).unwrap();
+    symlink("/proc/self/root/etc/passwd", server.path("magic")).unwrap();
+    symlink("loop", server.path("loop")).unwrap();
+    for target in ["/relative", "/absolute", "/up/secret", "/up/", "/magic", "/loop"] {
+        let answer = server.get(target);
+        assert_eq!((answer.status, answer.text().contains("root:")), (403, false), "{target}");
+    }
+    for target in [
+        "/../secret",
+        "/..%2fsecret",
+        "/%2e%2e/secret",
+        "/%2e%2e%2fsecret",
+        "/.%2e/secret",
+        "/x/../../secret",
+        "/..\\secret",
+        "/..%5csecret",
+        "/%2e%2e%5csecret",
+        "/a%00/../secret",
+        "//../secret",
+        "/./../secret",
+    ] {
+        assert_eq!(server.get(target).status, 400, "{target}");
+    }
+    for target in
+        ["/%252e%252e/secret", "/..;/secret", "/.../secret", "/%c0%ae%c0%ae/secret", "/\u{ff0e}\u{ff0e}/secret"]
+    {
+        assert_eq!(server.get(target).status, 404, "{target}");
+    }
+}
+
+#[test]
+fn symlinks_that_lead_out_are_followed_where_that_is_allowed() {
+    let (outer, server) = guarded(&["--follow-symlinks"]);
+    symlink(outer.path().join("secret"), server.path("absolute")).unwrap();
+    assert_eq!(server.get("/absolute").text(), "secret");
+    assert_eq!(server.get("/../secret").status, 400);
+}
+
+#[test]
+fn hidden_names_are_not_there_unless_they_are_shown() {
+    for (arguments, status) in [(&[][..], 404), (&["--hidden"][..], 200)] {
+        let server = Server::start(arguments);
+        server.write(".env", "x");
+        server.write(".git/config", "x");
+        server.write(".well-known/acme", "x");
+        for target in ["/.env", "/%2eenv", "/.git/config", "/.git/"] {
+            assert_eq!(server.get(target).status, status, "{target}");
+        }
+        assert_eq!(server.get("/.well-known/acme").status, 200);
+        assert_eq!(server.get("/").text().contains(".env"), status == 200);
+    }
+}
+
+#[test]
+fn what_is_no_file_holds_nobody_up() {
+    let server = Server::start(&["--workers", "1"]);
+    mknodat(CWD, server.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _socket = UnixListener::bind(server.path("socket")).unwrap();
+    symlink("/dev/zero", server.path("zero")).unwrap();
+    server.write("a", "x");
+    for target in ["/fifo", "/socket", "/zero"] {
+        assert_eq!(server.get(target).status, 403, "{target}");
+        assert_eq!(server.get("/a").status, 200);
+    }
+    let listing = server.get("/").text();
+    assert!(["fifo", "socket", "zero"].iter().all(|name| !listing.contains(name)));
+}
+
+#[test]
+fn what_may_not_be_read_is_forbidden() {
+    if rustix::process::geteuid().is_root() {
+        // Root may read all; what a server that is not root says is told by the table of refusals in `root`.
+        return;
+    }
+    let server = Server::start(&[]);
+    server.write("a", "x");
+    fs::set_permissions(server.path("a"), fs::Permissions::from_mode(0)).unwrap();
+    assert_eq!(server.get("/a").status, 403);
+}
+
+#[test]
+fn nothing_is_smuggled_behind_a_body() {
+    let server = Server::start(&[]);
+    server.write("a", "x");
+    let smuggled = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    for head in [
+        format!("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()),
+        format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()),
+        "GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all([head.as_str(), smuggled].concat().as_bytes()).unwrap();
+        let answers = String::from_utf8(read_all(&mut stream)).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{head:?} is answered by {answers}");
+    }
+}
+
+#[test]
+fn a_head_that_is_slow_is_given_up() {
+    let server = Server::start(&["--header-timeout", "1s"]);
+    let mut slow = server.connect();
+    slow.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+    let mut silent = server.connect();
+    // Bytes one by one do not make the time longer.
+    let writer = slow.try_clone().unwrap();
+    let dribbling = std::thread::spawn(move || dribble(writer));
+    assert_eq!(read_answer(&mut slow, false).status, 408);
+    expect_end(&mut slow);
+    expect_end(&mut silent);
+    dribbling.join().unwrap();
+}
+
+fn dribble(mut stream: TcpStream) {
+    while stream.write_all(b"x").is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn who_asks_for_nothing_more_is_let_go() {
+    let server = Server::start(&["--keep-alive-timeout", "1s"]);
+    server.write("a", "x");
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(read_answer(&mut stream, false).status, 200);
+    }
+    expect_end(&mut stream);
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_let_go() {
+    let server = Server::start(&["--write-timeout", "1s"]);
+    server.write("large", pattern(40 << 20));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    read_answer(&mut stream, true);
+    wait_until(|| open_connections(&server) == 0);
+    let mut room = vec![0; 1 << 16];
+    let mut got = 0;
+    while let Ok(count @ 1..) = common::read_some(&mut stream, &mut room) {
+        got += count;
+    }
+    assert!(got < 40 << 20, "the whole answer came");
+}
+
+/// How many sockets the server has besides its listener.
+fn open_connections(server: &Server) -> usize {
+    let directory = fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+    let targets = directory.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
+    sockets.saturating_sub(1)
+}
+
+fn wait_until(happened: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + common::DEADLINE;
+    while !happened() {
+        assert!(std::time::Instant::now() < end, "it does not happen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_no_more() {
+    let server = Server::start(&["--max-connections-per-address", "2"]);
+    server.write("a", "x");
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        read_answer(stream, false).status
+    };
+    let (mut one, mut two) = (server.connect(), server.connect());
+    assert_eq!((ask(&mut one), ask(&mut two)), (200, 200));
+    let mut three = server.connect();
+    assert_eq!(read_answer(&mut three, false).status, 503);
+    expect_end(&mut three);
+    drop(one);
+    wait_until(|| open_connections(&server) < 2);
+    assert_eq!(ask(&mut server.connect()), 200);
+}
+
+#[test]
+fn a_bandwidth_is_kept_to() {
+    let server = Server::start(&["--bandwidth", "100KB"]);
+    for (name, size) in [("medium", 100_000), ("large", 300_000)] {
+        server.write(name, pattern(size));
+        let began = std::time::Instant::now();
+        assert!(server.get(&format!("/{name}")).body == pattern(size));
+        // The last piece of a quarter of a second is there as soon as it is sent.
+        let least = std::time::Duration::from_secs_f64(size as f64 / 100_000.0 - 0.3);
+        assert!(began.elapsed() >= least, "{name} came within {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_a_large_answer_costs_little() {
+    let server = Server::start(&[]);
+    fs::File::create(server.path("huge")).unwrap().set_len(1 << 30).unwrap();
+    let before = server.status_kb("VmRSS");
+    let clients: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            read_answer(&mut stream, true);
+            stream
+        })
+        .collect();
+    let grown = server.status_kb("VmRSS").saturating_sub(before);
+    assert!(grown < 4 << 10, "{grown} kB more for 50 clients that do not read");
+    server.write("a", "x");
+    assert_eq!(server.get("/a").status, 200);
+    drop(clients);
+}
