@@ -25,19 +25,13 @@ impl<'a> RequestTarget<'a> {
 
     #[inline]
     fn split(host: Option<&'a [u8]>, target: &'a [u8]) -> Result<Self, Status> {
-        let mut mark = None;
-        for (index, &byte) in target.iter().enumerate() {
-            match byte {
-                // A fragment is never sent.
-                b'#' => return Err(Status::BAD_REQUEST),
-                b'?' if mark.is_none() => mark = Some(index),
-                _ => {}
-            }
+        let mark = target.iter().position(|&byte| byte == b'?' || byte == b'#').unwrap_or(target.len());
+        let (path, rest) = target.split_at(mark);
+        let query = rest.strip_prefix(b"?");
+        // A fragment is never sent.
+        if query.unwrap_or(rest).contains(&b'#') {
+            return Err(Status::BAD_REQUEST);
         }
-        let (path, query) = match mark {
-            Some(at) => (&target[..at], Some(&target[at + 1..])),
-            None => (target, None),
-        };
         Ok(Self { host, path: if path.is_empty() { b"/" } else { path }, query })
     }
 
@@ -58,24 +52,44 @@ impl<'a> RequestTarget<'a> {
 }
 
 /// Whether it is a host with or without a port (RFC 3986, section 3.2), or empty.
+#[inline]
 pub(super) fn is_host(host: &[u8]) -> bool {
-    let (name, after) = match host {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
-            (&rest[..end], &rest[end + 1..])
-        }
-        _ => host.split_at(host.iter().position(|&byte| byte == b':').unwrap_or(host.len())),
-    };
-    let literal = host.first() == Some(&b'[');
-    let port = match after {
+    if host.first() == Some(&b'[') {
+        return is_literal(host);
+    }
+    let end = host.iter().position(|&byte| !IN_NAME[usize::from(byte)]).unwrap_or(host.len());
+    is_port(&host[end..])
+}
+
+/// An address of IPv6 in brackets.
+#[cold]
+fn is_literal(host: &[u8]) -> bool {
+    let Some(end) = host.iter().position(|&byte| byte == b']') else { return false };
+    host[1..end].iter().all(|&byte| byte == b':' || IN_NAME[usize::from(byte)]) && is_port(&host[end + 1..])
+}
+
+/// A colon and digits, or nothing.
+#[inline]
+fn is_port(after: &[u8]) -> bool {
+    match after {
         [] => true,
         [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
         _ => false,
-    };
-    port && name.iter().all(|&byte| is_host_byte(byte) || (literal && byte == b':'))
+    }
 }
 
-const fn is_host_byte(byte: u8) -> bool {
+/// For each byte whether it may be in a name of a host.
+const IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn is_name_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%')
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }

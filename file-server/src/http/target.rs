@@ -124,16 +124,22 @@ impl<'a> RelativePath<'a> {
 
 /// Whether a path without its first slash can be taken as it is.
 fn is_plain(path: &[u8]) -> bool {
-    let mut before = b'/';
-    for &byte in path {
-        let special = matches!(byte, 0 | b'%' | b'\\') || (before == b'/' && matches!(byte, b'/' | b'.'));
-        if special {
-            return false;
-        }
-        before = byte;
-    }
-    true
+    let begins_plainly = |name: &[u8]| !matches!(name, [b'/' | b'.', ..]);
+    let is_plain = |(index, &byte): (usize, &u8)| match byte {
+        b'/' => begins_plainly(&path[index + 1..]),
+        _ => !IS_SPECIAL[usize::from(byte)],
+    };
+    begins_plainly(path) && path.iter().enumerate().all(is_plain)
 }
+
+/// For each byte whether it means something in a path, or is none of a name.
+const IS_SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    table[0] = true;
+    table[b'%' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
 
 fn decode_into(out: &mut Vec<u8>, encoded: &[u8]) -> Result<(), InvalidPath> {
     let mut rest = encoded;
