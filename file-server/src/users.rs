@@ -150,6 +150,7 @@ fn is_rounds(text: &str) -> bool {
 #[derive(Debug)]
 pub struct VerifiedUsers {
     key: [u8; 32],
+    /// Of each user's password.
     digests: HashMap<Vec<u8>, [u8; 32]>,
 }
 
@@ -174,7 +175,7 @@ impl VerifiedUsers {
         Self { key, digests: HashMap::new() }
     }
 
-    /// Whether these very credentials were verified. The comparison takes the same time for every password.
+    /// Whether these very credentials were verified. The comparison of passwords takes the same time for every password.
     #[must_use]
     pub fn contains(&self, credentials: &Credentials) -> bool {
         let digest = self.digest(credentials);
@@ -199,8 +200,6 @@ impl VerifiedUsers {
     fn digest(&self, credentials: &Credentials) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.key);
-        hash.update((credentials.user.len() as u64).to_le_bytes());
-        hash.update(&credentials.user);
         hash.update(&credentials.password);
         hash.finalize().into()
     }

@@ -288,6 +288,7 @@ mod tests {
         assert_eq!(selected("bytes=50-59,0-9,55-69,20-29", 100), several(&[(50, 69), (0, 9), (20, 29)]));
         assert_eq!(selected("bytes=0-9,20-29,10-19", 100), one(0, 29));
         assert_eq!(selected("bytes=80-89,0-9,20-29,5-25", 100), several(&[(80, 89), (0, 29)]));
+        assert_eq!(selected("bytes=0-9,40-49,20-29,5-25", 100), several(&[(0, 29), (40, 49)]));
     }
 
     #[test]

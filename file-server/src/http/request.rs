@@ -328,6 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_line_feed_is_found_wherever_it_is() {
+        for length in 18..80 {
+            for place in 0..length {
+                let mut head = vec![b'a'; length];
+                head[place] = b'\n';
+                assert!(has_bare_line_feed(&head), "{place} of {length}");
+                if let Some(before) = place.checked_sub(1) {
+                    head[before] = b'\r';
+                    assert!(!has_bare_line_feed(&head), "{place} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn other_versions_are_told_from_no_version() {
         for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3", "HTTP/2"] {
             let head = format!("GET / {version}\r\nHost: a\r\n\r\n");
