@@ -15,6 +15,7 @@ use file_server::http::request::{RequestLimits, parse};
 use file_server::http::target::{RelativePath, query_value};
 use file_server::listing::sorting::Sorting;
 use file_server::listing::{Entry, Format, Listing};
+use file_server::users::Users;
 
 /// A head gets the same answer however it is cut. What is taken for one names a path from the root, and no value of it
 /// ends its line.
@@ -89,7 +90,7 @@ fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<u8>, usize
     Ok((body, taken, false))
 }
 
-/// Values of fields are read without a panic into what is within its bounds.
+/// Values of fields, and files of users, are read without a panic into what is within its bounds.
 ///
 /// The first two bytes are the length of a file.
 pub(crate) fn field_values(bytes: &[u8]) {
@@ -113,6 +114,9 @@ pub(crate) fn field_values(bytes: &[u8]) {
     }
     if let Some(credentials) = Credentials::parse(value) {
         assert!(!credentials.user.contains(&b':'));
+    }
+    if let Err(error) = Users::parse(&String::from_utf8_lossy(value)) {
+        assert!((1..=value.len()).contains(&error.line) && !error.to_string().contains('\n'));
     }
 }
 

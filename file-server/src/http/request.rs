@@ -134,7 +134,8 @@ fn refusal(error: httparse::Error, window: &[u8], limits: &RequestLimits) -> Sta
 
 /// 505 for a version of HTTP that is another one, and 400 for what is no version.
 ///
-/// It is told by the first byte that differs, for the line may be cut after it.
+/// HTTP/1.2 and later, which do not exist, count as other ones. It is told by the first byte that differs, for the line may
+/// be cut after it.
 fn version_refusal(window: &[u8]) -> Status {
     let mut words = window.trim_ascii_start().split(|&byte| byte == b' ').skip(2);
     let version = words.next().unwrap_or_default();
