@@ -20,6 +20,7 @@ pub mod etag;
 pub mod field;
 pub mod framing;
 pub mod head;
+mod line_ends;
 pub mod list;
 pub mod method;
 pub mod negotiation;

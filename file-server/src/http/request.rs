@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 
 use super::field::{Field, Fields, MOST_HEAD};
 use super::framing::{Body, framing};
+use super::line_ends::has_bare_line_feed;
 use super::list::elements;
 use super::method::Method;
 use super::request_target::{RequestTarget, is_host};
@@ -212,23 +213,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Looked for in blocks of one size, of which the last overlaps the one before: a block takes a few instructions.
-#[inline]
-fn has_bare_line_feed(head: &[u8]) -> bool {
-    let is_bare = |&[before, byte]: &[u8; 2]| (byte == b'\n') & (before != b'\r');
-    let in_block = |block: &[u8; BLOCK + 1]| {
-        let (before, after) = (&block[..BLOCK], &block[1..]);
-        before.iter().zip(after).fold(false, |found, (&before, &byte)| found | is_bare(&[before, byte]))
-    };
-    let mut blocks = (0..head.len()).step_by(BLOCK).map_while(|start| head[start..].first_chunk());
-    let last = head.last_chunk();
-    // The shortest head has 18 bytes, one more than a block.
-    head[0] == b'\n' || last.is_none_or(in_block) || blocks.any(in_block)
-}
-
-/// How many bytes are looked at together.
-const BLOCK: usize = 16;
-
 /// The value of Host: one in HTTP/1.1, and at most one in HTTP/1.0.
 fn checked_host<'a>(fields: &Fields<'a>, version: Version) -> Result<&'a [u8], Status> {
     match fields.single(Field::Host)? {
@@ -325,21 +309,6 @@ mod tests {
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
         ] {
             assert_eq!(parsed(head).unwrap_err(), Status::BAD_REQUEST, "{head:?}");
-        }
-    }
-
-    #[test]
-    fn a_bare_line_feed_is_found_wherever_it_is() {
-        for length in 18..80 {
-            for place in 0..length {
-                let mut head = vec![b'a'; length];
-                head[place] = b'\n';
-                assert!(has_bare_line_feed(&head), "{place} of {length}");
-                if let Some(before) = place.checked_sub(1) {
-                    head[before] = b'\r';
-                    assert!(!has_bare_line_feed(&head), "{place} of {length}");
-                }
-            }
         }
     }
 
