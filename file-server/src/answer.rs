@@ -289,7 +289,7 @@ pub(crate) fn message(
     status: Status,
     fields: &[(&str, &[u8])],
 ) -> Result {
-    let goes_on = HttpConnection::goes_on(cx, request);
+    let goes_on = to.goes_on_after(cx, request);
     let mut lines = Vec::new();
     if let Some(origins) = &cx.state().settings.answers.cors {
         origins.write(request, &mut ResponseHead::fields_only(&mut lines));

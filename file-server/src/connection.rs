@@ -24,6 +24,8 @@ use crate::jobs;
 use crate::listing::sorting::Sorting;
 use crate::listing::{Format, Listing};
 use crate::load;
+use crate::receiving::{self, Receiving};
+use crate::removing;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::worker::{self, Answer, Question, Worker};
@@ -41,6 +43,7 @@ pub struct HttpConnection {
     head_timer: Option<TimerId>,
     asked: Option<Box<Asked>>,
     feed: Option<Box<Feeding>>,
+    receiving: Option<Box<Receiving>>,
 }
 
 /// An answer of which more is to be sent, and what follows it.
@@ -61,6 +64,8 @@ enum Phase {
     Reading,
     /// A worker looks for what was asked for. Reading is paused.
     Waiting,
+    /// The body of a request comes and goes to the disk.
+    Receiving,
     /// The client has yet to take most of an answer. Reading is paused.
     Sending,
     /// The last answer is given.
@@ -89,6 +94,7 @@ impl HttpConnection {
             head_timer: None,
             asked: None,
             feed: None,
+            receiving: None,
         }
     }
 
@@ -109,6 +115,8 @@ impl HttpConnection {
             Method::Get | Method::Head => self.retrieve(cx, request, head),
             Method::Options => answer::options(self, cx, request),
             Method::Unknown => answer::status(self, cx, request, Status::NOT_IMPLEMENTED),
+            Method::Put if cx.state().settings.uploads.allow_upload => receiving::begin(self, cx, request, head),
+            Method::Delete if cx.state().settings.uploads.allow_delete => removing::begin(self, cx, request, head),
             _ => answer::not_allowed(self, cx, request),
         }
     }
@@ -198,7 +206,7 @@ impl HttpConnection {
     }
 
     /// A worker has something to do before the answer.
-    fn wait(&mut self, cx: &mut Context<'_, Worker>) {
+    pub(crate) fn wait(&mut self, cx: &mut Context<'_, Worker>) {
         self.phase = Phase::Waiting;
         cx.pause();
     }
@@ -209,6 +217,27 @@ impl HttpConnection {
             cx.resume();
         }
         Ok(())
+    }
+
+    /// The body of a request is received from now on.
+    pub(crate) fn receive(&mut self, receiving: Box<Receiving>) {
+        self.phase = Phase::Receiving;
+        self.receiving = Some(receiving);
+        // It has no timeout of its own now, and gets one anew with the answer.
+        self.greeted = false;
+    }
+
+    /// The request whose body is received.
+    pub(crate) fn receiving(&mut self) -> Option<&mut Receiving> {
+        self.receiving.as_deref_mut()
+    }
+
+    /// What was paused for is answered: the next request is read, unless that has to wait or there will be none.
+    pub(crate) fn go_on(&mut self, cx: &mut Context<'_, Worker>) {
+        self.receiving = None;
+        if self.phase == Phase::Reading {
+            cx.resume();
+        }
     }
 
     #[inline]
@@ -280,6 +309,14 @@ impl HttpConnection {
     pub(crate) fn goes_on(cx: &mut Context<'_, Worker>, request: &Request<'_>) -> bool {
         // A body that nobody asked for is not read, so what follows it cannot be.
         request.keep_alive && !cx.state().draining && matches!(request.body, Body::None | Body::Length(0))
+    }
+
+    /// The same, where the body may have been read.
+    pub(crate) fn goes_on_after(&self, cx: &mut Context<'_, Worker>, request: &Request<'_>) -> bool {
+        match &self.receiving {
+            Some(receiving) if receiving.is_whole() => request.keep_alive && !cx.state().draining,
+            _ => Self::goes_on(cx, request),
+        }
     }
 
     /// An answer is on its way.
@@ -422,8 +459,10 @@ impl Handler<Worker> for HttpConnection {
                 }
             }
         }
-        if self.phase == Phase::Closing {
-            input.take();
+        match self.phase {
+            Phase::Receiving => return receiving::take(self, cx, input),
+            Phase::Closing => drop(input.take()),
+            Phase::Reading | Phase::Waiting | Phase::Sending => {}
         }
         Ok(())
     }
@@ -450,6 +489,9 @@ impl Handler<Worker> for HttpConnection {
         feeding.timer = None;
         // A client that does not take what it is sent gets no more of it.
         cx.want_drained();
+        if self.phase == Phase::Receiving {
+            return receiving::on_timer(self, cx, timer);
+        }
         Ok(())
     }
 
@@ -458,11 +500,14 @@ impl Handler<Worker> for HttpConnection {
         match self.phase {
             // What has arrived is answered.
             Phase::Reading => cx.finish(),
-            Phase::Waiting | Phase::Sending | Phase::Closing => Ok(()),
+            Phase::Waiting | Phase::Receiving | Phase::Sending | Phase::Closing => Ok(()),
         }
     }
 
     fn on_close(&mut self, cx: &mut Context<'_, Worker>, _reason: &CloseReason) {
+        if let Some(receiving) = self.receiving.take() {
+            receiving::on_close(*receiving, cx);
+        }
         if self.admitted
             && let Some(address) = self.peer.as_inet()
         {

@@ -9,6 +9,10 @@
 //! memo        requests that were answered before
 //! cache, entry, watcher     what is kept, and how it is learned that it has changed
 //! root        names resolved below the served directory, by the kernel
+//! receiving, removing       PUT and DELETE
+//! reception, memory, jobs   bodies on their way to the disk
+//! storage     files as they are received: whole under their name, or not there
+//! struct_upload             the other protocol
 //! http        the protocol as pure functions
 //! ```
 
@@ -19,7 +23,7 @@ pub mod answer;
 pub mod cache;
 pub mod connection;
 pub mod entry;
-mod feed;
+pub mod feed;
 pub mod http;
 pub mod jobs;
 pub mod listing;
@@ -28,7 +32,9 @@ pub mod media_type;
 pub mod memo;
 pub mod memory;
 pub mod metrics;
+pub mod receiving;
 pub mod reception;
+pub mod removing;
 pub mod root;
 pub mod settings;
 pub mod shared;

@@ -71,6 +71,12 @@ impl<K: Sink> Reception<K> {
         self.filling.fill(bytes, PIECE)
     }
 
+    /// How many bytes it takes now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        PIECE.saturating_sub(self.filling.len())
+    }
+
     /// No more will come. To be followed by [`pump`].
     pub fn end(&mut self) {
         self.ended = true;

@@ -97,6 +97,16 @@ impl Storage {
         self.manner(directory).map(drop)
     }
 
+    /// What is there of that name, symlinks not followed.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn look(&self, directory: &OwnedFd, name: &Path) -> io::Result<Option<Attributes>> {
+        let present = look(directory, name.as_os_str())?;
+        refuse_directory(present.as_ref())?;
+        Ok(present.as_ref().map(Attributes::from))
+    }
+
     /// Begins to receive a file of this name, of `size` bytes if that is known. Directories before the last component are made
     /// when the file is stored.
     ///

@@ -271,3 +271,70 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// An answer of the HTTP listener.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// Reads one answer, and no byte behind it.
+#[track_caller]
+pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "the answer ends within its head: {head:?}");
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut answer = Answer { status, head, body: Vec::new() };
+    let length = answer.field("Content-Length").map_or(0, |length| length.parse().unwrap());
+    answer.body = vec![0; length];
+    stream.read_exact(&mut answer.body).unwrap();
+    answer
+}
+
+/// Sends bytes on a connection of their own and reads the answer.
+#[track_caller]
+pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = connect(address);
+    // It may be answered before all of it is sent.
+    let _ = stream.write_all(request);
+    read_answer(&mut stream)
+}
+
+/// A PUT of this content, with more fields.
+pub(crate) fn put(path: &str, fields: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{fields}\r\n", content.len());
+    [head.as_bytes(), content].concat()
+}
+
+/// The same in chunks of so many bytes.
+pub(crate) fn put_chunked(path: &str, fields: &str, content: &[u8], chunk: usize) -> Vec<u8> {
+    let mut bytes =
+        format!("PUT {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{fields}\r\n").into_bytes();
+    for chunk in content.chunks(chunk) {
+        bytes.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        bytes.extend(chunk);
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"0\r\n\r\n");
+    bytes
+}
+
+/// A GET, or another method without a body.
+pub(crate) fn request(method: &str, path: &str, fields: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+}
