@@ -485,12 +485,13 @@ impl Handler<Worker> for HttpConnection {
             self.head_timer = None;
             return self.refuse(cx, Status::REQUEST_TIMEOUT);
         }
-        let Some(feeding) = self.feed.as_mut().filter(|feeding| feeding.timer == Some(timer)) else { return Ok(()) };
-        feeding.timer = None;
-        // A client that does not take what it is sent gets no more of it.
-        cx.want_drained();
         if self.phase == Phase::Receiving {
             return receiving::on_timer(self, cx, timer);
+        }
+        if let Some(feeding) = self.feed.as_mut().filter(|feeding| feeding.timer == Some(timer)) {
+            feeding.timer = None;
+            // A client that does not take what it is sent gets no more of it.
+            cx.want_drained();
         }
         Ok(())
     }

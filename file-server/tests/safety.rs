@@ -102,7 +102,7 @@ fn what_may_not_be_read_is_forbidden() {
     }
     let server = Server::start(&[]);
     server.write("a", "x");
-    fs::set_permissions(server.path("a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(server.path("a"), fs::Permissions::from_mode(0o0)).unwrap();
     assert_eq!(server.get("/a").status, 403);
 }
 
