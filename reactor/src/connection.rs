@@ -1,7 +1,6 @@
 //! One stream socket: what is known of its readiness, what waits on it, and how far its life has come.
 
 use std::io::{self, IoSlice};
-use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::attempt::Attempt;
