@@ -471,8 +471,11 @@ impl Handler<Worker> for HttpConnection {
         if self.phase != Phase::Sending {
             return Ok(());
         }
-        let now = cx.now();
-        cx.state().begin_turn(now);
+        if self.feed.as_ref().is_some_and(|feeding| feeding.feed.left() > 0) {
+            // Whether the file is still the same decides on its end.
+            let now = cx.now();
+            cx.state().begin_turn(now);
+        }
         match &self.feed {
             Some(feeding) if feeding.checking || feeding.timer.is_some() => Ok(()),
             Some(feeding) if feeding.feed.left() > 0 => self.go_on_feeding(cx, false),

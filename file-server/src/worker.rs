@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reactor::{ConnId, Context, JobPanic, LoopContext, Result};
 
@@ -51,6 +51,8 @@ pub struct Worker {
     loads: HashMap<Rc<[u8]>, Vec<ConnId>>,
     dates: DateCache,
     turn: Option<Instant>,
+    /// A look at what has changed is due, whether anybody asks or not.
+    looks: bool,
 }
 
 /// What came of a load, for who waited for it.
@@ -95,6 +97,7 @@ impl Worker {
             loads: HashMap::new(),
             dates: DateCache::new(),
             turn: None,
+            looks: false,
         }
     }
 
@@ -288,6 +291,7 @@ pub fn ask(cx: &mut Context<'_, Worker>, question: &Question) -> Result {
             tell(cx, id, answer.clone());
             let answer = if holds_for_all { answer } else { Answer::Changed };
             joined.into_iter().for_each(|id| tell(cx, id, answer.clone()));
+            look_later(cx);
         }
     };
     if let Err(error) = on_loop.spawn_blocking(move || load::load(&order), settled) {
@@ -300,6 +304,21 @@ pub fn ask(cx: &mut Context<'_, Worker>, question: &Question) -> Result {
         cx.state().loads.insert(name, Vec::new());
     }
     Ok(())
+}
+
+/// Sees to it that files which are removed while nobody asks are closed, for they take room on the disk until then.
+fn look_later(cx: &mut LoopContext<'_, Worker>) {
+    let worker = cx.state();
+    if worker.looks || worker.cache.is_empty() {
+        return;
+    }
+    let look = |cx: &mut LoopContext<'_, Worker>| {
+        cx.state().looks = false;
+        cx.state().forget_changed();
+        look_later(cx);
+    };
+    // Without a timer it is done with the next request.
+    cx.state().looks = cx.run_after(LOOK, look).is_ok();
 }
 
 /// Hands a connection what it waited for, if it is still there.
@@ -334,3 +353,6 @@ pub fn name_of<'a>(path: &'a RelativePath<'a>) -> Cow<'a, [u8]> {
         false => Cow::Borrowed(path.as_bytes()),
     }
 }
+
+/// How often what has changed is looked at when nobody asks.
+const LOOK: Duration = Duration::from_secs(2);

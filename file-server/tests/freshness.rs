@@ -9,6 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{Server, pattern, read_answer, read_some, replace};
 
@@ -144,7 +145,7 @@ fn two_versions_are_never_mixed() {
         let (path, stop) = (server.path("a"), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
-                for number in 1..=u8::MAX {
+                for number in 1..=100 {
                     replace(&path, version(number, length));
                 }
                 stop.store(true, Ordering::Relaxed);
@@ -229,6 +230,25 @@ fn an_answer_whose_file_is_written_over_ends_short() {
     assert_eq!(server.get("/none").status, 404);
     let body = read_until_the_end(&mut stream);
     assert!(body.len() < promised, "a mixture of two versions was sent whole");
+}
+
+#[test]
+fn a_file_that_is_removed_is_let_go_though_nobody_asks() {
+    let server = Server::start(&[]);
+    server.write("large", pattern(1 << 20));
+    assert_eq!(server.get("/large").status, 200);
+    let is_open = || {
+        let directory = fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+        let mut targets = directory.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.any(|target| target.to_string_lossy().contains("/large"))
+    };
+    assert!(is_open());
+    fs::remove_file(server.path("large")).unwrap();
+    let end = Instant::now() + common::DEADLINE;
+    while is_open() {
+        assert!(Instant::now() < end, "it is still open");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
