@@ -73,7 +73,7 @@ pub(crate) struct Put {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Where to: http://HOST[:PORT]/PATH or struct://HOST:PORT.
+    /// Where to: http://HOST:PORT/PATH or struct://HOST:PORT.
     #[arg(value_name = "URL", required = true)]
     pub(crate) url: String,
 
