@@ -19,6 +19,8 @@ pub struct Cache {
     /// Each entry has a number of its own, so that the clock knows one from a later one of the same name.
     next: u64,
     bounds: Caching,
+    /// What is no longer kept and has an open file, which may take long to close: its room on the disk is given back then.
+    retired: Vec<Rc<Entry>>,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,15 @@ impl Cache {
     /// An empty cache with these bounds.
     #[must_use]
     pub fn new(bounds: Caching) -> Self {
-        Self { entries: HashMap::new(), clock: VecDeque::new(), bytes: 0, changes: 0, next: 0, bounds }
+        Self {
+            entries: HashMap::new(),
+            clock: VecDeque::new(),
+            bytes: 0,
+            changes: 0,
+            next: 0,
+            bounds,
+            retired: Vec::new(),
+        }
     }
 
     /// What is kept of a name, unless it was kept for too long.
@@ -84,15 +94,16 @@ impl Cache {
         let slot = self.entries.remove(name)?;
         self.bytes -= slot.entry.cost();
         self.changes += 1;
-        slot.entry.watched.set(false);
+        self.retire(&slot.entry);
         Some(slot.entry)
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         self.changes += 1;
-        self.entries.values().for_each(|slot| slot.entry.watched.set(false));
-        self.entries.clear();
+        for slot in std::mem::take(&mut self.entries).into_values() {
+            self.retire(&slot.entry);
+        }
         self.clock.clear();
         self.bytes = 0;
     }
@@ -128,6 +139,31 @@ impl Cache {
         self.bytes
     }
 
+    fn retire(&mut self, entry: &Rc<Entry>) {
+        entry.watched.set(false);
+        if entry.has_open_file() {
+            self.retired.push(Rc::clone(entry));
+        }
+    }
+
+    /// Whether anything that is no longer kept waits to be closed.
+    #[must_use]
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Takes what is no longer kept nor used by anybody, to be dropped where that may take long.
+    pub fn take_retired(&mut self) -> Vec<Entry> {
+        let mut free = Vec::new();
+        for entry in std::mem::take(&mut self.retired) {
+            match Rc::try_unwrap(entry) {
+                Ok(entry) => free.push(entry),
+                Err(used) => self.retired.push(used),
+            }
+        }
+        free
+    }
+
     /// Moves the clock on by one, and gives up what was not used since it last came by.
     fn evict(&mut self) -> Option<Rc<[u8]>> {
         let (name, number) = self.clock.pop_front()?;
@@ -155,6 +191,8 @@ const CLOCK_SPARE: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Content;
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn cache(files: usize, bytes: usize) -> Cache {
@@ -202,6 +240,21 @@ mod tests {
         let age = Caching::default().max_age;
         assert!(cache.find(b"a", now + age - Duration::from_millis(1)).is_some());
         assert!(cache.find(b"a", now + age).is_none());
+    }
+
+    #[test]
+    fn an_open_file_is_closed_by_others_when_nobody_uses_it() {
+        let now = Instant::now();
+        let mut cache = cache(2, 1 << 20);
+        let mut file = Entry::of_bytes(Vec::new());
+        file.plain.content = Content::File(Arc::new(tempfile::tempfile().unwrap()));
+        let used = Rc::new(file);
+        cache.insert(&name("a"), Rc::clone(&used), now);
+        cache.insert(&name("b"), entry(1), now);
+        cache.clear();
+        assert!(cache.take_retired().is_empty() && !used.watched.get());
+        drop(used);
+        assert_eq!((cache.take_retired().len(), cache.take_retired().len()), (1, 0));
     }
 
     #[test]

@@ -209,6 +209,9 @@ impl HttpConnection {
     pub(crate) fn wait(&mut self, cx: &mut Context<'_, Worker>) {
         self.phase = Phase::Waiting;
         cx.pause();
+        // It is not the client who takes its time.
+        cx.set_idle_timeout(None);
+        self.greeted = false;
     }
 
     /// The answer that was waited for is given: what came meanwhile is looked at.

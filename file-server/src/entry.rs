@@ -72,6 +72,12 @@ impl Entry {
         self.compressed.iter().map(Representation::cost).sum::<usize>() + self.plain.cost()
     }
 
+    /// Whether any form of it is an open file.
+    #[must_use]
+    pub fn has_open_file(&self) -> bool {
+        self.representations().any(|form| matches!(form.content, Content::File(_)))
+    }
+
     /// The forms of its content, the plain one first.
     pub fn representations(&self) -> impl Iterator<Item = &Representation> {
         std::iter::once(&self.plain).chain(&self.compressed)

@@ -17,6 +17,7 @@ use crate::entry::{Entry, Representation};
 use crate::http::date::{DateCache, HttpDate};
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
+use crate::jobs;
 use crate::load::{self, Found, Loaded, Order};
 use crate::memo::Memo;
 use crate::root::Refusal;
@@ -291,6 +292,7 @@ pub fn ask(cx: &mut Context<'_, Worker>, question: &Question) -> Result {
             tell(cx, id, answer.clone());
             let answer = if holds_for_all { answer } else { Answer::Changed };
             joined.into_iter().for_each(|id| tell(cx, id, answer.clone()));
+            close_retired(cx);
             look_later(cx);
         }
     };
@@ -309,16 +311,25 @@ pub fn ask(cx: &mut Context<'_, Worker>, question: &Question) -> Result {
 /// Sees to it that files which are removed while nobody asks are closed, for they take room on the disk until then.
 fn look_later(cx: &mut LoopContext<'_, Worker>) {
     let worker = cx.state();
-    if worker.looks || worker.cache.is_empty() {
+    if worker.looks || (worker.cache.is_empty() && !worker.cache.has_retired()) {
         return;
     }
     let look = |cx: &mut LoopContext<'_, Worker>| {
         cx.state().looks = false;
         cx.state().forget_changed();
+        close_retired(cx);
         look_later(cx);
     };
     // Without a timer it is done with the next request.
     cx.state().looks = cx.run_after(LOOK, look).is_ok();
+}
+
+/// Closes the files that nobody uses any more, where that may wait for a disk.
+fn close_retired(cx: &mut LoopContext<'_, Worker>) {
+    let retired = cx.state().cache.take_retired();
+    if !retired.is_empty() {
+        jobs::discard(cx, retired);
+    }
 }
 
 /// Hands a connection what it waited for, if it is still there.
