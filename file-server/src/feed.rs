@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reactor::{Context, Result};
+use reactor::{Context, Result, TimerId};
 
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry};
@@ -33,6 +33,50 @@ pub(crate) enum Next {
     After(Duration),
     /// A worker looks whether the file is still the same.
     WhenChecked,
+}
+
+/// An answer of which more is to be sent, and what follows it.
+#[derive(Debug)]
+pub(crate) struct Feeding {
+    pub(crate) feed: Feed,
+    pub(crate) closes: bool,
+    /// When the next piece may be sent.
+    pub(crate) timer: Option<TimerId>,
+    /// A worker looks at the file.
+    pub(crate) checking: bool,
+}
+
+impl HttpConnection {
+    /// Sends the first piece of content that is sent by pieces.
+    pub(crate) fn begin_feed(&mut self, cx: &mut Context<'_, Worker>, feed: Feed) -> Result {
+        self.feed = Some(Box::new(Feeding { feed, closes: false, timer: None, checking: false }));
+        self.go_on_feeding(cx, false)
+    }
+
+    /// Sends the next piece. When all are sent, the connection waits for the last one to leave.
+    pub(crate) fn go_on_feeding(&mut self, cx: &mut Context<'_, Worker>, checked: bool) -> Result {
+        let Some(feeding) = &mut self.feed else { return Ok(()) };
+        match feeding.feed.send(cx, checked)? {
+            // A piece that is done is followed by the end of the answer, once little of it is left.
+            Next::Done | Next::WhenDrained => cx.want_drained(),
+            Next::After(pause) => feeding.timer = Some(cx.set_timer(pause)?),
+            Next::WhenChecked => {
+                feeding.checking = true;
+                feeding.feed.check(cx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker has looked at the file of which all but the end was sent.
+    pub(crate) fn checked(&mut self, cx: &mut Context<'_, Worker>, is_same: bool) -> Result {
+        let Some(feeding) = &mut self.feed else { return Ok(()) };
+        feeding.checking = false;
+        if !is_same {
+            return Err(std::io::Error::other("the file was written to while it was sent"));
+        }
+        self.go_on_feeding(cx, true)
+    }
 }
 
 impl Feed {

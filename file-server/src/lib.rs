@@ -3,6 +3,7 @@
 //! ```text
 //! connection  one HTTP connection: requests in, answers out
 //! answer      answers, written from what is known of a file
+//! asking, identity          requests for what a worker has to look for; whose they are
 //! feed        the content of a large answer, piece by piece
 //! worker      what the connections of a loop share; asks for files and takes in what is found
 //! load        finds and opens a file, on the worker pool
@@ -20,11 +21,13 @@
 
 pub mod access_log;
 pub mod answer;
+pub mod asking;
 pub mod cache;
 pub mod connection;
 pub mod entry;
 pub mod feed;
 pub mod http;
+pub mod identity;
 pub mod jobs;
 pub mod listing;
 pub mod load;

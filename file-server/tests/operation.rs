@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,21 @@ fn all_addresses_are_told_http_first() {
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     stream.write_all(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut stream, false).status, 404);
+}
+
+#[test]
+fn a_socket_passed_in_is_served_instead_of_the_default() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("a"), "x").unwrap();
+    let mut command = Command::new("sh");
+    // A shell that passes its stdin on as descriptor 3, as a service manager does.
+    command.args(["-c", r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@" 3<&0 </dev/null"#, PROGRAM]);
+    command.arg(tree.path()).stdin(OwnedFd::from(socket));
+    let server = Server::start_command(tree, &mut command, 1);
+    assert_eq!(server.addresses(), [format!("http://{address}")]);
+    assert_eq!(server.get("/a").text(), "x");
 }
 
 #[test]

@@ -239,3 +239,29 @@ fn a_client_that_never_reads_a_large_answer_costs_little() {
     assert_eq!(server.get("/a").status, 200);
     drop(clients);
 }
+
+#[test]
+fn hundreds_of_slow_clients_leave_room_for_others() {
+    let server = Server::start(&[]);
+    server.write("a", "x");
+    fs::File::create(server.path("huge")).unwrap().set_len(1 << 30).unwrap();
+    assert_eq!(server.get("/a").status, 200);
+    let before = server.status_kb("RssAnon");
+    let slow: Vec<TcpStream> = (0..600)
+        .map(|number| {
+            let mut stream = server.connect();
+            let begun: &[u8] = match number % 3 {
+                0 => b"",
+                1 => b"GET /a HTTP/1.1\r\nHost: a\r\nX: ",
+                _ => b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n",
+            };
+            stream.write_all(begun).unwrap();
+            stream
+        })
+        .collect();
+    wait_until(|| open_connections(&server) >= 600);
+    assert_eq!(server.get("/a").status, 200);
+    let grown = server.status_kb("RssAnon").saturating_sub(before);
+    assert!(grown < 4 << 10, "{grown} kB more for 600 slow clients");
+    drop(slow);
+}
