@@ -31,8 +31,8 @@ struct Options {
     /// MiB that go each way at once on one connection.
     #[arg(long, default_value_t = 512)]
     mib: usize,
-    /// Messages that are echoed on each of 16 connections.
-    #[arg(long, default_value_t = 5000)]
+    /// Messages that are echoed on each of 64 connections.
+    #[arg(long, default_value_t = 2000)]
     messages: usize,
     /// Bytes of a message.
     #[arg(long, default_value_t = 64)]
@@ -75,7 +75,7 @@ fn main() -> anyhow::Result<()> {
             let index = (round + turn) % proxies.len();
             let Proxy { name, .. } = proxies[index];
             let bulk = measure(proxies[index], 1, |pairs| streams(&pairs[0], options.mib << 20));
-            let small = measure(proxies[index], 16, |pairs| messages(pairs, options.messages, options.size));
+            let small = measure(proxies[index], CONNECTIONS, |pairs| messages(pairs, options.messages, options.size));
             costs[index].0.push(bulk.with_context(|| format!("{name}, streams"))?);
             costs[index].1.push(small.with_context(|| format!("{name}, messages"))?);
         }
@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
     writeln!(out, "|---|---:|---:|---:|---:|")?;
     for (proxy, (bulk, small)) in proxies.iter().zip(costs) {
         let mib = (2 * options.mib) as f64;
-        let passed = (2 * 16 * options.messages) as f64;
+        let passed = (2 * CONNECTIONS * options.messages) as f64;
         let (bulk, small) = (median(&bulk), median(&small));
         writeln!(
             out,
@@ -232,6 +232,9 @@ fn haproxy(listen: SocketAddr, target: SocketAddr, option: &str) -> anyhow::Resu
     command.args(["-db", "-f"]).arg(config);
     Ok(command)
 }
+
+/// Connections that exchange messages at once: enough that a proxy always has work.
+const CONNECTIONS: usize = 64;
 
 /// What the load writes and reads at once.
 const CHUNK: usize = 256 << 10;
