@@ -189,8 +189,8 @@ impl Engine {
                 connection.note_nothing();
                 None
             }
-            // The socket is of a kind that knows no splice(2).
-            io::ErrorKind::InvalidInput => {
+            // The socket is of a kind that knows no splice(2), or the process may not use it.
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
                 self.relay_mut(from)?.always_copy();
                 Some(0)
             }
