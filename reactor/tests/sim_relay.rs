@@ -115,7 +115,7 @@ fn run(sim: &Sim, event_loop: &mut EventLoop, random: &mut Random) {
 
 #[test]
 fn bytes_and_ends_pass_both_ways() {
-    Seeds::first(200).check(&Faults::default(), |sim| {
+    Seeds::first(100).check(&Faults::default(), |sim| {
         let mut random = sim.random();
         let (mut event_loop, reasons) = relay(random_limits(&mut random), None);
         let remote = sim.listen(TARGET);
@@ -155,7 +155,7 @@ fn bytes_and_ends_pass_both_ways() {
 
 #[test]
 fn whatever_happens_both_end_once_and_what_is_heard_was_said() {
-    Seeds::first(200).from(1000).check(&Faults::harsh(), |sim| {
+    Seeds::first(100).from(1000).check(&Faults::harsh(), |sim| {
         let mut random = sim.random();
         let (mut event_loop, reasons) = relay(random_limits(&mut random), Some(Duration::from_secs(60)));
         let remote = sim.listen(TARGET);
