@@ -5,10 +5,12 @@ use std::io;
 use crate::acceptor::{Accepted, Acceptor, Rest, Turned};
 use crate::address::SocketAddress;
 use crate::application::call;
+use crate::clock::NANOS_PER_MS;
 use crate::event_loop::EventLoop;
 use crate::handle::Errand;
 use crate::handler::Handler;
-use crate::placement::{Placement, VacancyBell};
+use crate::per_address::{Admission, Seat};
+use crate::placement::VacancyBell;
 use crate::source::Source;
 use crate::sys::fd::Fd;
 use crate::token::Token;
@@ -17,12 +19,16 @@ use crate::unwind::drop_safely;
 impl<S: 'static> EventLoop<S> {
     /// Accepts until nobody waits, or the budget ends, or there is no room.
     pub(crate) fn accept_from(&mut self, token: Token) {
+        let now_ns = self.engine.clock.now_ns();
         for _ in 0..self.engine.limits.accepts_per_turn {
             let Some(acceptor) = self.acceptor(token) else { return };
             if acceptor.rest.is_some() || !acceptor.ready {
                 return;
             }
             let factory = acceptor.factory;
+            if !acceptor.is_in_pace(now_ns) {
+                return self.rest_for_pace(token);
+            }
             if !self.has_room(factory) {
                 return self.rest_while_full(token);
             }
@@ -51,6 +57,9 @@ impl<S: 'static> EventLoop<S> {
     /// The last chance of those who wait: takes in all, whatever the budget of a turn is.
     pub(crate) fn accept_backlog(&mut self) {
         for token in self.listeners().to_vec() {
+            if let Some(acceptor) = self.acceptor(token) {
+                acceptor.pace = None;
+            }
             for _ in 0..LONGEST_BACKLOG.div_ceil(self.engine.limits.accepts_per_turn) {
                 self.wake_listener(token);
                 if self.acceptor(token).is_none_or(|acceptor| !acceptor.ready || acceptor.rest.is_some()) {
@@ -94,9 +103,16 @@ impl<S: 'static> EventLoop<S> {
     }
 
     /// Whether one more connection has room, here or on a loop that it can be handed to.
-    fn has_room(&self, factory: usize) -> bool {
-        let placement = self.placements.get(&factory);
-        placement.map_or_else(|| self.engine.has_room(), Placement::has_room)
+    fn has_room(&mut self, factory: usize) -> bool {
+        let waiting = self.engine.counters.buffered.get();
+        let budget = &mut self.engine.budget;
+        let Some(placement) = self.placements.get(&factory) else {
+            // The turn in which memory is to spare again ends the rest.
+            budget.pressed |= budget.is_pressed_with(waiting);
+            return !budget.pressed && self.engine.has_room();
+        };
+        budget.pressed |= budget.is_pressed_by_all();
+        !budget.is_pressed_by_all() && placement.has_room()
     }
 
     /// Takes a new connection in, or hands it over to the loop that is to have it.
@@ -113,10 +129,15 @@ impl<S: 'static> EventLoop<S> {
     /// Ends the rest of a listener, if it rests, and accepts.
     pub(crate) fn wake_listener(&mut self, token: Token) {
         self.engine.reserve.refill();
+        let now_ns = self.engine.clock.now_ns();
         let Some(acceptor) = self.acceptor(token) else { return };
         acceptor.ready = true;
+        // Who rests for its pace has a timer, and is not to be woken in vain.
+        if matches!(acceptor.rest, Some(Rest::Paced { .. })) && !acceptor.is_in_pace(now_ns) {
+            return;
+        }
         let (factory, rest) = (acceptor.factory, acceptor.rest.take());
-        if let Some(Rest::Shortage { retry }) = rest {
+        if let Some(retry) = rest.and_then(Rest::retry) {
             self.engine.timers.cancel(retry);
         }
         if self.has_room(factory)
@@ -134,6 +155,17 @@ impl<S: 'static> EventLoop<S> {
             acceptor.rest = Some(Rest::Full);
             self.leave_to_others(token);
         }
+    }
+
+    /// As many were accepted as the rate allows: the next clients wait in the backlog for a timer, or another loop takes them.
+    fn rest_for_pace(&mut self, token: Token) {
+        let Some(bucket) = self.acceptor(token).and_then(|acceptor| acceptor.pace.as_ref()) else { return };
+        let due_ms = bucket.chunk_ns().div_ceil(NANOS_PER_MS);
+        let retry = self.engine.timers.insert(due_ms, token);
+        let Some(acceptor) = self.acceptor(token) else { return };
+        // Without a timer, the next connection that closes ends the rest.
+        acceptor.rest = Some(retry.map_or(Rest::Full, |retry| Rest::Paced { retry }));
+        self.leave_to_others(token);
     }
 
     /// Descriptors or memory are short. No edge will tell when they are back, so a timer tries again.
@@ -162,6 +194,13 @@ impl<S: 'static> EventLoop<S> {
         }
     }
 
+    /// Holds an accepted connection to the terms of its listener.
+    #[cold]
+    fn govern(&mut self, token: Token, factory: usize) {
+        let terms = self.app.factories[factory].terms.as_deref().copied().unwrap_or_default();
+        self.engine.govern(token, &terms);
+    }
+
     fn turn_away(&mut self, token: Token) {
         for _ in 0..self.engine.limits.accepts_per_turn {
             let Some(Source::Listener(acceptor)) = self.engine.sources.get_mut(token.key()) else { return };
@@ -177,8 +216,23 @@ impl<S: 'static> EventLoop<S> {
         }
     }
 
-    /// Enters an accepted socket, with a handler.
+    /// Takes a place for a connection of this peer; the error says that there is none.
+    #[cold]
+    fn admit(&self, peer: &SocketAddress, factory: usize) -> Result<Option<Box<Seat>>, ()> {
+        match self.app.factories[factory].per_address.as_ref().map(|table| table.admit(peer)) {
+            Some(Admission::Seated(seat)) => Ok(Some(Box::new(seat))),
+            Some(Admission::Refused) => Err(()),
+            Some(Admission::Unlimited) | None => Ok(None),
+        }
+    }
+
+    /// Enters an accepted socket, with a handler, if its address may have one more.
     pub(crate) fn adopt(&mut self, fd: Fd, peer: &SocketAddress, factory: usize) -> Option<Token> {
+        let counted = self.app.factories[factory].per_address.is_some();
+        let Ok(seat) = (if counted { self.admit(peer, factory) } else { Ok(None) }) else {
+            self.engine.counters.refused.add(1);
+            return None;
+        };
         let Some(handler) = self.app.make_handler(factory, peer) else {
             self.engine.counters.panics.add(1);
             self.engine.counters.refused.add(1);
@@ -189,6 +243,12 @@ impl<S: 'static> EventLoop<S> {
             Ok(token) => {
                 self.engine.counters.accepted.add(1);
                 self.app.put(token, handler);
+                if let Some(seat) = seat {
+                    self.engine.seat(token, *seat);
+                }
+                if self.app.factories[factory].terms.is_some() || self.engine.pacer.is_some() {
+                    self.govern(token, factory);
+                }
                 call(&mut self.engine, &mut self.app, token, Handler::on_open);
                 Some(token)
             }

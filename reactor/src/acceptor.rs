@@ -7,6 +7,7 @@ use libc::c_int;
 
 use crate::address::SocketAddress;
 use crate::net::listener::Listener;
+use crate::rate::TokenBucket;
 use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{eventfd, socket};
 use crate::timer::TimerId;
@@ -27,6 +28,8 @@ pub(crate) struct Acceptor {
     pub(crate) rest: Option<Rest>,
     /// Since when descriptors or kernel memory have been short: each attempt to accept has failed for want of them since.
     pub(crate) short_since: Option<Instant>,
+    /// How fast it may accept.
+    pub(crate) pace: Option<TokenBucket>,
 }
 
 /// Why a listener takes no connections for now.
@@ -36,6 +39,18 @@ pub(crate) enum Rest {
     Full,
     /// Descriptors or kernel memory ran short, or accepting was denied; a timer tries again.
     Shortage { retry: TimerId },
+    /// It has accepted as many as its rate allows; a timer goes on.
+    Paced { retry: TimerId },
+}
+
+impl Rest {
+    /// The timer that ends it.
+    pub(crate) fn retry(self) -> Option<TimerId> {
+        match self {
+            Self::Full => None,
+            Self::Shortage { retry } | Self::Paced { retry } => Some(retry),
+        }
+    }
 }
 
 /// What accepting once brought.
@@ -62,6 +77,7 @@ impl Acceptor {
             registered: false,
             rest: None,
             short_since: None,
+            pace: None,
         }
     }
 
@@ -73,11 +89,19 @@ impl Acceptor {
         self.listener.local_address()
     }
 
+    /// Whether the rate lets it take a connection now.
+    pub(crate) fn is_in_pace(&mut self, now_ns: u64) -> bool {
+        self.pace.as_mut().is_none_or(|bucket| bucket.available(now_ns) > 0)
+    }
+
     /// Takes the next connection.
     pub(crate) fn accept(&mut self) -> Accepted {
         let error = match socket::accept(self.as_fd()) {
             Ok((fd, peer)) => {
                 self.short_since = None;
+                if let Some(bucket) = &mut self.pace {
+                    bucket.take(1);
+                }
                 return Accepted::Connection(fd, peer);
             }
             Err(error) => error,

@@ -12,9 +12,12 @@ use crate::address::SocketAddress;
 use crate::close_reason::CloseReason;
 use crate::context::{Context, LoopContext};
 use crate::datagram_handler::DatagramHandler;
-use crate::engine::Engine;
+use crate::engine::{Engine, idle_ms};
+use crate::governor::Terms;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
+use crate::net::listener::ListenOptions;
+use crate::per_address::PerAddress;
 use crate::sources::source::Source;
 use crate::token::Token;
 use crate::unwind::{drop_safely, panic_message};
@@ -45,6 +48,17 @@ pub(crate) struct Factory<S> {
     pub(crate) make: MakeHandler<S>,
     /// Idle timeout of the connections in milliseconds; 0 is none.
     pub(crate) idle_ms: u32,
+    pub(crate) terms: Option<Box<Terms>>,
+    /// Who has how many of them, if that is limited.
+    pub(crate) per_address: Option<Arc<PerAddress>>,
+}
+
+impl<S> Factory<S> {
+    pub(crate) fn new(make: MakeHandler<S>, options: &ListenOptions, per_address: Option<Arc<PerAddress>>) -> Self {
+        let terms = Terms { timeouts: options.timeouts, rates: options.rates };
+        let terms = (!terms.is_none()).then(|| Box::new(terms));
+        Self { make, idle_ms: idle_ms(options.idle_timeout), terms, per_address }
+    }
 }
 
 pub(crate) type MakeHandler<S> = Box<dyn FnMut(&SocketAddress) -> Box<dyn Handler<S>>>;

@@ -80,7 +80,7 @@ pub(crate) fn low_bits(ms: u64) -> u32 {
     u32::try_from(ms & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-const NANOS_PER_MS: u64 = 1_000_000;
+pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
 
 fn round_up_to_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(NANOS_PER_MS.into())).unwrap_or(u64::MAX)

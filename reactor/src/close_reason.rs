@@ -19,8 +19,8 @@ pub enum CloseReason {
     Error(io::Error),
     /// The connection could not be made: refused, unreachable, timed out, or connected to itself.
     ConnectFailed(io::Error),
-    /// Nothing moved in either direction for the idle timeout.
-    Timeout,
+    /// A deadline of the connection has passed.
+    Timeout(Timeout),
     /// A queue of the connection passed its bound.
     Overflow(Overflow),
     /// The loop drained and ended.
@@ -31,6 +31,20 @@ pub enum CloseReason {
     Panic(String),
 }
 
+/// Which deadline of a connection has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Timeout {
+    /// [`ListenOptions::idle_timeout`](crate::ListenOptions::idle_timeout): nothing moved in either direction.
+    Idle,
+    /// [`Timeouts::read`](crate::Timeouts::read): the peer did not deliver what was expected.
+    Read,
+    /// [`Timeouts::write`](crate::Timeouts::write): the peer did not take what waits.
+    Write,
+    /// [`Timeouts::lifetime`](crate::Timeouts::lifetime): it has lived for as long as it may.
+    Lifetime,
+}
+
 /// Which bound a connection passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
@@ -38,6 +52,9 @@ pub enum Overflow {
     Input,
     /// [`Limits::max_output`](crate::Limits::max_output): that much waits for a peer that does not read.
     Output,
+    /// [`Limits::memory_hard`](crate::Limits::memory_hard) or a [`MemoryBudget`](crate::MemoryBudget): too many bytes waited on all
+    /// connections together, and most of them on this one.
+    Memory,
 }
 
 impl CloseReason {
@@ -50,7 +67,7 @@ impl CloseReason {
             Self::Aborted => "aborted",
             Self::Error(_) => "error",
             Self::ConnectFailed(_) => "connect_failed",
-            Self::Timeout => "timeout",
+            Self::Timeout(_) => "timeout",
             Self::Overflow(_) => "overflow",
             Self::Shutdown => "shutdown",
             Self::Cut => "cut",
@@ -67,9 +84,13 @@ impl fmt::Display for CloseReason {
             Self::Aborted => f.write_str("reset here"),
             Self::Error(error) => write!(f, "{error}"),
             Self::ConnectFailed(error) => write!(f, "could not connect: {error}"),
-            Self::Timeout => f.write_str("idle for too long"),
+            Self::Timeout(Timeout::Idle) => f.write_str("idle for too long"),
+            Self::Timeout(Timeout::Read) => f.write_str("too little input for too long"),
+            Self::Timeout(Timeout::Write) => f.write_str("no output taken for too long"),
+            Self::Timeout(Timeout::Lifetime) => f.write_str("at the end of its lifetime"),
             Self::Overflow(Overflow::Input) => f.write_str("more input waits than the handler may leave"),
             Self::Overflow(Overflow::Output) => f.write_str("more output waits than the limit"),
+            Self::Overflow(Overflow::Memory) => f.write_str("memory is short, and this connection had the most"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Cut => f.write_str("cut at the end of the shutdown"),
             Self::Panic(message) => write!(f, "a callback panicked: {message}"),

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::close_reason::CloseReason;
+use crate::close_reason::{self, CloseReason};
 use crate::connection::{Connection, Flag, Phase};
 use crate::engine::Engine;
 use crate::source::Source;
@@ -90,10 +90,14 @@ impl Engine {
         let Some(connection) = self.connection(token) else { return };
         let timers = connection.timers().to_vec();
         let waiting = connection.held() + connection.unread();
+        let governed = connection.governor().is_some();
         for timer in timers {
             self.timers.cancel(timer);
         }
         self.leave_all(token);
+        if governed {
+            self.drop_governor(token);
+        }
         self.idle.forget(&mut self.sources, key.index);
         self.counters.buffered.subtract(waiting as u64);
         self.counters.count_close(reason);
@@ -147,10 +151,12 @@ impl Engine {
 /// what is in flight. See RFC 2525, 2.17, and RFC 9112, 9.6.
 fn lingers(connection: &Connection, reason: &CloseReason) -> bool {
     use CloseReason::{Aborted, ConnectFailed, Cut, Timeout};
+    use close_reason::Timeout::Lifetime;
     if connection.has(Flag::EOF) || connection.has(Flag::BROKEN) {
         return false;
     }
-    if matches!(reason, Aborted | ConnectFailed(_) | Cut | Timeout) {
+    let silent = matches!(reason, Timeout(timeout) if *timeout != Lifetime);
+    if silent || matches!(reason, Aborted | ConnectFailed(_) | Cut) {
         return false;
     }
     // The kernel is asked, for it may not have told of the last bytes yet.

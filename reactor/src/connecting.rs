@@ -90,6 +90,7 @@ impl Engine {
     }
 
     /// Takes the attempt off a connection that is up, or has ended.
+    #[inline(never)]
     pub(crate) fn drop_attempt(&mut self, token: Token) {
         let Some(mut attempt) = self.connection_mut(token).and_then(Connection::take_attempt) else {
             return;

@@ -7,10 +7,12 @@ use crate::attempt::Attempt;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::event::Readiness;
+use crate::governor::Governor;
 use crate::group::Membership;
 use crate::limits::Limits;
 use crate::output::{Output, Piece};
 use crate::pipe_pool::Pipe;
+use crate::rate::Direction;
 use crate::relay::Relay;
 use crate::sys::fd::Fd;
 use crate::sys::fd_passing::{self, Received};
@@ -53,12 +55,19 @@ struct Extra {
     input: Buffer,
     output: Output,
     timers: Vec<TimerId>,
-    attempt: Option<Box<Attempt>>,
+    rare: Option<Box<Rare>>,
     /// The groups it is in, each with its place there.
     memberships: Vec<Membership>,
     relay: Option<Box<Relay>>,
     /// Descriptors that have come and that the handler has not taken.
     passed: Vec<OwnedFd>,
+}
+
+/// What few connections have, some of the time.
+#[derive(Default)]
+struct Rare {
+    attempt: Option<Box<Attempt>>,
+    governor: Option<Box<Governor>>,
 }
 
 /// What reading once brought.
@@ -107,6 +116,8 @@ impl Flag {
     pub(crate) const RELAYED: Self = Self(1 << 13);
     /// Descriptors may come with the bytes, and are kept.
     pub(crate) const RECEIVES_FDS: Self = Self(1 << 14);
+    /// Its governor counts what passes, or says how much may.
+    pub(crate) const METERED: Self = Self(1 << 15);
 }
 
 impl Connection {
@@ -176,8 +187,15 @@ impl Connection {
     /// Whether input is to be read now, as far as the connection itself is concerned.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
-        const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::EOF.0 | Flag::REVISIT.0 | Flag::RELAYED.0;
-        self.has(Flag::READABLE) && self.flags & STOPS == 0 && self.reads_in_phase()
+        const ASKS: u16 = Connection::STOPS | Flag::METERED.0;
+        self.has(Flag::READABLE) && (self.flags & ASKS == 0 || self.may_read_metered()) && self.reads_in_phase()
+    }
+
+    const STOPS: u16 = Flag::PAUSED.0 | Flag::BLOCKED.0 | Flag::EOF.0 | Flag::REVISIT.0 | Flag::RELAYED.0;
+
+    #[cold]
+    fn may_read_metered(&self) -> bool {
+        self.flags & Self::STOPS == 0 && !self.is_held(Direction::Input)
     }
 
     /// Whether after this was told there is input to read and nothing else to do, and what the handler then sends may be
@@ -193,7 +211,8 @@ impl Connection {
             | Flag::REVISIT.0
             | Flag::WRITE_ENDED.0
             | Flag::RELAYED.0
-            | Flag::RECEIVES_FDS.0;
+            | Flag::RECEIVES_FDS.0
+            | Flag::METERED.0;
         self.phase == Phase::Open && self.flags & OTHERS == 0 && told == Readiness::PLAIN && !self.holds_bytes()
     }
 
@@ -207,7 +226,10 @@ impl Connection {
     #[inline]
     pub(crate) fn gathers(&self) -> bool {
         const BITS: u16 = Flag::WRITABLE.0 | Flag::WRITE_ENDED.0;
-        self.flags & BITS == Flag::WRITABLE.0 && self.reads_in_phase() && self.queued() == 0
+        const ASKS: u16 = BITS | Flag::METERED.0;
+        let may =
+            self.flags & ASKS == Flag::WRITABLE.0 || self.flags & BITS == Flag::WRITABLE.0 && !self.paces_output();
+        may && self.reads_in_phase() && self.queued() == 0
     }
 
     /// Whether input the handler left is to be shown to it again now.
@@ -374,6 +396,25 @@ impl Connection {
         (total, Ok(()))
     }
 
+    /// [`flush`](Self::flush) of at most `most` bytes, whether they are of files or not.
+    #[cold]
+    pub(crate) fn flush_some(&mut self, calls: usize, most: usize) -> (usize, io::Result<()>) {
+        let mut total = 0;
+        for _ in 0..calls {
+            let Some(extra) = &mut self.extra else { break };
+            if extra.output.is_empty() || !self.has(Flag::WRITABLE) || total >= most {
+                break;
+            }
+            let result =
+                self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send_some(self.fd.as_fd(), most - total));
+            match self.sent(result) {
+                Ok(sent) => total += sent,
+                Err(error) => return (total, Err(error)),
+            }
+        }
+        (total, Ok(()))
+    }
+
     /// Looks at how a send went: `EAGAIN` is zero bytes and a bit.
     #[inline]
     fn sent(&mut self, result: io::Result<usize>) -> io::Result<usize> {
@@ -440,6 +481,17 @@ impl Connection {
         }
     }
 
+    /// Forgets all bytes that wait, and says how many were in memory.
+    #[cold]
+    pub(crate) fn drop_bytes(&mut self) -> usize {
+        let bytes = self.held() + self.unread();
+        if let Some(extra) = &mut self.extra {
+            extra.input.consume(extra.input.len());
+            extra.output.clear();
+        }
+        bytes
+    }
+
     /// The timers that die with the connection.
     pub(crate) fn timers(&self) -> &[TimerId] {
         self.extra.as_ref().map_or(&[], |extra| &extra.timers)
@@ -460,18 +512,32 @@ impl Connection {
 
     /// What there is to an attempt to connect that is under way.
     pub(crate) fn set_attempt(&mut self, attempt: Attempt) {
-        self.extra().attempt = Some(Box::new(attempt));
+        self.rare().attempt = Some(Box::new(attempt));
     }
 
     pub(crate) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
-        self.extra.as_mut()?.attempt.as_deref_mut()
+        self.extra.as_mut()?.rare.as_mut()?.attempt.as_deref_mut()
     }
 
     /// The attempt has ended.
     pub(crate) fn take_attempt(&mut self) -> Option<Attempt> {
-        let attempt = self.extra.as_mut()?.attempt.take();
-        self.drop_idle_extra();
+        let attempt = self.extra.as_mut()?.rare.as_mut()?.attempt.take();
+        self.drop_idle_rare();
         attempt.map(|attempt| *attempt)
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.extra().rare.get_or_insert_default()
+    }
+
+    #[cold]
+    fn drop_idle_rare(&mut self) {
+        if let Some(extra) = &mut self.extra
+            && extra.rare.as_ref().is_some_and(|rare| rare.attempt.is_none() && rare.governor.is_none())
+        {
+            extra.rare = None;
+        }
+        self.drop_idle_extra();
     }
 
     /// Takes another socket, of which the kernel has told nothing yet; the one before is closed.
@@ -526,6 +592,28 @@ impl Connection {
         self.extra.as_mut()?.output.take_emptied_pipe()
     }
 
+    /// What the connection is held to besides its readiness.
+    #[inline]
+    pub(crate) fn governor(&self) -> Option<&Governor> {
+        self.extra.as_ref()?.rare.as_ref()?.governor.as_deref()
+    }
+
+    pub(crate) fn governor_mut(&mut self) -> Option<&mut Governor> {
+        self.extra.as_mut()?.rare.as_mut()?.governor.as_deref_mut()
+    }
+
+    /// The governor, made if there is none.
+    #[cold]
+    pub(crate) fn make_governor(&mut self) -> &mut Governor {
+        self.rare().governor.get_or_insert_default()
+    }
+
+    pub(crate) fn take_governor(&mut self) -> Option<Box<Governor>> {
+        let governor = self.extra.as_mut()?.rare.as_mut()?.governor.take();
+        self.drop_idle_rare();
+        governor
+    }
+
     fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -540,7 +628,7 @@ impl Connection {
 
 impl Extra {
     fn is_idle(&self) -> bool {
-        let holds_none = self.timers.is_empty() && self.attempt.is_none() && self.memberships.is_empty();
+        let holds_none = self.timers.is_empty() && self.rare.is_none() && self.memberships.is_empty();
         !self.holds_bytes() && holds_none && self.relay.is_none() && self.passed.is_empty()
     }
 

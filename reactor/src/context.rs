@@ -24,9 +24,11 @@ use crate::net::connect::ConnectOptions;
 use crate::net::socket_options::{Role, SocketOptions};
 use crate::net::target::Target;
 use crate::output::Piece;
+use crate::rate::Rates;
 use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
 use crate::sys::{option, socket};
+use crate::timeouts::{ReadProgress, Timeouts};
 use crate::timer::TimerId;
 use crate::token::{ConnId, TaskId, Token};
 
@@ -457,6 +459,51 @@ impl<'a, S> Context<'a, S> {
         self.this().set_idle_timeout(timeout);
     }
 
+    /// See [`Peer::set_timeouts`].
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.this().set_timeouts(timeouts);
+    }
+
+    /// See [`Peer::set_rates`].
+    pub fn set_rates(&mut self, rates: Rates) {
+        self.this().set_rates(rates);
+    }
+
+    /// Says what input is expected from now on ([`Timeouts::read`]), in the place of what was expected before; `None`: nothing in
+    /// particular, for any time. If it does not come, the connection is closed with [`CloseReason::Timeout`]. It costs no timer
+    /// of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use reactor::{Context, Handler, Input, ReadProgress, Result};
+    ///
+    /// /// A request is a line, and has ten seconds from its first byte on; between two of them a client may be silent.
+    /// #[derive(Default)]
+    /// struct Requests {
+    ///     begun: bool,
+    /// }
+    ///
+    /// impl Handler for Requests {
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+    ///         while let Some(request) = input.take_until(b'\n') {
+    ///             cx.send(request)?;
+    ///             self.begun = false;
+    ///         }
+    ///         let begins = !input.is_empty();
+    ///         if begins && !self.begun {
+    ///             cx.expect_input(ReadProgress::all_within(Duration::from_secs(10)));
+    ///         } else if !begins {
+    ///             cx.expect_input(None);
+    ///         }
+    ///         self.begun = begins;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn expect_input(&mut self, progress: impl Into<Option<ReadProgress>>) {
+        self.scope.engine.expect_input(self.token, progress.into());
+    }
+
     /// See [`Peer::peer_address`].
     ///
     /// # Errors
@@ -713,6 +760,17 @@ impl Peer<'_> {
         let connection = self.engine.connection(self.token).ok_or_else(gone)?;
         let fd = connection.fd().as_fd();
         options.apply(fd, &socket::peer_address(fd)?, Role::Live)
+    }
+
+    /// Changes the deadlines besides the idle timeout, all of them, and all counted from now. On a connection that is being
+    /// made, they are counted from when it is up.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.engine.set_timeouts(self.token, timeouts);
+    }
+
+    /// Changes the rate limits of both directions. The buckets begin full.
+    pub fn set_rates(&mut self, rates: Rates) {
+        self.engine.set_rates(self.token, rates);
     }
 
     /// The address of the other end; see getpeername(2).

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acceptor::Reserve;
+use crate::budget::LoopBudget;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::close_reason::{CloseReason, Overflow};
@@ -18,8 +19,10 @@ use crate::interest::Interest;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::outbox::{DIRECT, Outbox};
+use crate::pacer::Pacer;
 use crate::pipe_pool::PipePool;
 use crate::poller::Poller;
+use crate::rate::Direction;
 use crate::registry::Registry;
 use crate::resolver::Names;
 use crate::scratch::Scratch;
@@ -65,6 +68,10 @@ pub(crate) struct Engine {
     pub(crate) draining: bool,
     /// How many sources hold a drain up.
     pub(crate) holding: usize,
+    /// What may wait in memory.
+    pub(crate) budget: LoopBudget,
+    /// The rates that all connections share.
+    pub(crate) pacer: Option<Box<Pacer>>,
     /// How host names are looked up; set as the loop is made.
     pub(crate) names: Option<Names>,
     /// The millisecond at which the loop ends by force, once its end was asked for.
@@ -96,6 +103,8 @@ impl Engine {
             vacancy: false,
             draining: false,
             holding: 0,
+            budget: LoopBudget::new(limits.memory_soft, limits.memory_hard),
+            pacer: None,
             names: None,
             exit_ms: None,
             limits,
@@ -194,6 +203,14 @@ impl Engine {
         }
     }
 
+    /// Counts the idle timeout from now.
+    pub(crate) fn set_active(&mut self, token: Token) {
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connection_mut(token) else { return };
+        connection.last_activity = stamp;
+        self.idle.watch(&mut self.sources, token.key().index);
+    }
+
     /// Serves this source again next turn, once.
     pub(crate) fn push_pending(&mut self, token: Token) {
         let newly = match self.sources.get_mut(token.key()) {
@@ -215,12 +232,39 @@ impl Engine {
         let Some(Source::Connection(connection)) = self.sources.get_mut(token.key()) else {
             return (Fill::Empty, false);
         };
+        if connection.has(Flag::METERED) {
+            return self.read_metered(token, scratch, budget);
+        }
+        Self::read_on(connection, (&self.clock, &self.limits, &self.counters), scratch, budget)
+    }
+
+    /// [`read`](Self::read) of a connection whose governor counts what comes, or says how much may.
+    #[cold]
+    fn read_metered(&mut self, token: Token, scratch: &mut Scratch, budget: usize) -> (Fill, bool) {
+        let allowed = self.allow(token, Direction::Input, budget);
+        let Some(Source::Connection(connection)) = self.sources.get_mut(token.key()).filter(|_| allowed > 0) else {
+            return (Fill::Empty, false);
+        };
+        let read = Self::read_on(connection, (&self.clock, &self.limits, &self.counters), scratch, allowed);
+        let count = if let Fill::Data(count) = read.0 { count } else { 0 };
+        self.note_input(token, count);
+        self.give_back(token, Direction::Input, allowed - count);
+        read
+    }
+
+    #[inline]
+    fn read_on(
+        connection: &mut Connection,
+        (clock, limits, counters): (&Clock, &Limits, &Counters),
+        scratch: &mut Scratch,
+        budget: usize,
+    ) -> (Fill, bool) {
         let unread = connection.unread();
         // A handler that left all there may be has been closed or has paused, so there is room for a byte at least.
-        let room = self.limits.max_input.saturating_sub(unread).max(1).min(budget);
-        let fill = connection.fill(scratch.up_to(room), &self.clock, &self.limits);
+        let room = limits.max_input.saturating_sub(unread).max(1).min(budget);
+        let fill = connection.fill(scratch.up_to(room), clock, limits);
         if let Fill::Data(count) = fill {
-            self.counters.bytes_in.add(count as u64);
+            counters.bytes_in.add(count as u64);
         }
         (fill, unread > 0)
     }
@@ -244,6 +288,9 @@ impl Engine {
         }
         if connection.may_read() || connection.may_revisit() || connection.has(Flag::RELAYED) {
             self.push_pending(token);
+        }
+        if paused {
+            self.restart_read_watch(token);
         }
     }
 
@@ -304,6 +351,7 @@ impl Engine {
         let rests = [Flag::PAUSED, Flag::BLOCKED, Flag::RELAYED].into_iter().any(|flag| connection.has(flag));
         let stuck = length >= max_input && !rests;
         self.counters.buffered.add(length as u64);
+        self.note_growth();
         if stuck {
             self.end(token, CloseReason::Overflow(Overflow::Input));
         }

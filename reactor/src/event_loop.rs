@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::acceptor::Acceptor;
 use crate::address::SocketAddress;
 use crate::application::{Application, Factory};
+use crate::budget::MemoryBudget;
 use crate::context::LoopContext;
 use crate::datagram_handler::DatagramHandler;
 use crate::drain_report::{Drain, DrainReport};
-use crate::engine::{Engine, idle_ms};
+use crate::engine::Engine;
 use crate::handle::{Errand, LoopHandle, Mail};
 use crate::handler::Handler;
 use crate::interest::Interest;
@@ -24,7 +25,9 @@ use crate::net::connect::ConnectOptions;
 use crate::net::datagram_options::DatagramOptions;
 use crate::net::listener::{ListenOptions, Listener};
 use crate::net::target::Target;
+use crate::per_address::PerAddress;
 use crate::placement::{Placement, VacancyBell};
+use crate::rate::TokenBucket;
 use crate::resolver::{Names, Resolver, ResolverOptions};
 use crate::scratch::Scratch;
 use crate::source::Source;
@@ -117,6 +120,7 @@ impl<S: 'static> EventLoop<S> {
         let cap = limits.read_per_turn.min(limits.max_input);
         let scratch = Scratch::new(limits.scratch_min.min(cap), limits.scratch_max.min(cap));
         let mut engine = Engine::new(loop_index, limits)?;
+        engine.set_loop_rates(engine.limits.rates)?;
         let (postbox, mailbox) = Mailbox::new(engine.limits.mailbox)?;
         let waker = engine.insert(Source::Waker)?;
         engine.poller.register(mailbox.waker(), Interest::READ, waker)?;
@@ -171,8 +175,10 @@ impl<S: 'static> EventLoop<S> {
         H: Handler<S>,
     {
         let make = Box::new(move |peer: &SocketAddress| Box::new(make(peer)) as Box<dyn Handler<S>>);
-        let factory = self.add_factory(Factory { make, idle_ms: idle_ms(options.idle_timeout) });
-        self.watch_listener(listener, factory, false)
+        let per_address = options.max_per_address.map(PerAddress::new);
+        let factory = self.add_factory(Factory::new(make, options, per_address));
+        let pace = options.accept_rate.map(|limit| TokenBucket::new(limit, self.engine.clock.now_ns()));
+        self.watch_listener(listener, factory, false, pace)
     }
 
     /// Binds a datagram socket; see [`LoopContext::bind_datagram`]. Others are made by the loop's
@@ -278,6 +284,16 @@ impl<S: 'static> EventLoop<S> {
         self.engine.names = Some(names(resolver, &self.app.handle));
     }
 
+    /// Takes part in a budget of memory that loops share. To be called once, before the loop runs.
+    pub fn set_memory_budget(&mut self, budget: &MemoryBudget) {
+        let handle = self.handle();
+        let bell = move || {
+            // A loop that has ended waits for nothing.
+            let _ = handle.post_urgent(Errand::AcceptAgain);
+        };
+        self.engine.budget.join(budget, bell);
+    }
+
     /// Connects to an address or a host; see [`LoopContext::connect`].
     ///
     /// # Errors
@@ -335,8 +351,10 @@ impl<S: 'static> EventLoop<S> {
         listener: Listener,
         factory: usize,
         shared: bool,
+        pace: Option<TokenBucket>,
     ) -> io::Result<ListenerId> {
-        let acceptor = Acceptor::new(listener, factory, shared);
+        let mut acceptor = Acceptor::new(listener, factory, shared);
+        acceptor.pace = pace;
         let token = self.engine.insert(Source::Listener(Box::new(acceptor)))?;
         if let Err(error) = self.engine.register_listener(token) {
             self.engine.remove_listener(token);

@@ -1,9 +1,10 @@
 //! Deadlines that have come: timers, tasks, connects, lingering, and connections that were idle for too long.
 
 use crate::application::{call, run_task};
-use crate::close_reason::CloseReason;
+use crate::close_reason::{CloseReason, Timeout};
 use crate::connection::{Flag, Phase};
 use crate::event_loop::EventLoop;
+use crate::rate::Direction;
 use crate::source::Source;
 use crate::timer::TimerId;
 use crate::token::Token;
@@ -30,7 +31,7 @@ impl<S: 'static> EventLoop<S> {
                 }
                 if connection.remove_timer(timer) {
                     call(&mut self.engine, &mut self.app, token, |handler, cx| handler.on_timer(cx, timer));
-                } else {
+                } else if !self.governor_due(token, timer) {
                     self.engine.attempt_due(token, timer);
                 }
             }
@@ -44,6 +45,7 @@ impl<S: 'static> EventLoop<S> {
                     run_task(&mut self.engine, &mut self.app, task);
                 }
             }
+            Some(Source::Pacer) => self.engine.share_out(token, timer),
             Some(Source::Waker | Source::Signals(_)) | None => {}
         }
     }
@@ -71,10 +73,14 @@ impl<S: 'static> EventLoop<S> {
         connection.set(Flag::WRITABLE);
         self.serve(token);
         let Some(connection) = self.engine.connection(token) else { return };
-        if connection.last_activity != before {
+        // One that rests for want of tokens is not idle.
+        let is_held = Direction::BOTH.into_iter().any(|direction| connection.is_held(direction));
+        if is_held {
+            self.engine.set_active(token);
+        } else if connection.last_activity != before {
             self.engine.idle.watch(&mut self.engine.sources, token.key().index);
         } else {
-            self.engine.end(token, CloseReason::Timeout);
+            self.engine.end(token, CloseReason::Timeout(Timeout::Idle));
         }
     }
 }

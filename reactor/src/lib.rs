@@ -94,6 +94,9 @@
 //! - **Memory.** All reads of a loop go through one buffer. An idle connection owns no buffer at all.
 //! - **Time.** Timers ([`Context::set_timer`]) cost a constant whatever their number. An idle timeout costs a stored number a
 //!   message, no timer.
+//! - **Slow and greedy peers.** [`Timeouts`] bound how slow a peer may be and how long a connection lives, [`Rates`] how fast it may
+//!   go, [`Limits::memory_hard`] and [`MemoryBudget`] what waits on all of them together, [`ListenOptions::accept_rate`] and
+//!   [`ListenOptions::max_per_address`] how many come.
 //! - **Bounds.** Nothing grows without a limit. [`Limits`] names each, with its reason.
 //!
 //! # Threads
@@ -152,6 +155,7 @@ mod application;
 mod attempt;
 mod blocking;
 mod broadcasting;
+mod budget;
 pub mod buffer;
 mod clock;
 mod close_reason;
@@ -171,6 +175,7 @@ mod datagram_plan;
 mod datagram_queue;
 mod datagram_sending;
 mod datagram_service;
+mod deadlines;
 mod drain;
 mod drain_report;
 mod engine;
@@ -178,6 +183,8 @@ mod event;
 mod event_loop;
 mod expiry;
 mod file_range;
+mod governing;
+mod governor;
 mod group;
 mod handle;
 mod handler;
@@ -195,10 +202,14 @@ mod model;
 pub mod net;
 mod outbox;
 mod output;
+mod pacer;
+mod pacing;
+mod per_address;
 mod pipe_pool;
 mod placement;
 mod poller;
 mod prometheus;
+mod rate;
 pub mod registry;
 mod relay;
 mod relaying;
@@ -210,12 +221,14 @@ mod server;
 mod server_builder;
 mod service;
 mod shared_bytes;
+mod shedding;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
 pub mod sources;
 mod sync;
 mod sys;
+mod timeouts;
 pub mod timer;
 mod timer_slots;
 mod token;
@@ -228,7 +241,8 @@ mod worker_pool;
 
 pub use address::{SocketAddress, UnixName};
 pub use blocking::JobPanic;
-pub use close_reason::{CloseReason, Overflow};
+pub use budget::MemoryBudget;
+pub use close_reason::{CloseReason, Overflow, Timeout};
 pub use context::{Context, LoopContext, Peer};
 pub use credentials::Credentials;
 pub use datagram_context::{DatagramContext, DatagramRef};
@@ -253,12 +267,14 @@ pub use net::{
 };
 pub use placement::Balance;
 pub use prometheus::prometheus_text;
+pub use rate::{RateLimit, Rates};
 pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
 pub use sources::source::{Progress, Source};
 pub use sources::source_context::SourceContext;
+pub use timeouts::{ReadProgress, Timeouts};
 pub use timer::TimerId;
 pub use token::{ConnId, DatagramId, ListenerId, SourceId, TaskId};
 pub use view::{ConnectionState, ConnectionView, PauseCause, TcpView};

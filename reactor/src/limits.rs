@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::rate::Rates;
+
 /// The bounds of one loop.
 ///
 /// The defaults are safe for a server on the open Internet. Change what you know better:
@@ -76,6 +78,17 @@ pub struct Limits {
     /// ([`Context::receive_fds`](crate::Context::receive_fds)); one message brings at most 253. One more closes the connection with an
     /// error. Default 256.
     pub fds_per_connection: usize,
+    /// The soft mark of the loop's memory: bytes that wait on all its connections together, output that the kernel has not taken
+    /// and input that handlers left. Above it no connections are accepted, and one on which output has to wait is read no
+    /// more until all of it is out. Shared bytes count once for each connection on which they wait. Default 1 GiB: half of the
+    /// hard mark.
+    pub memory_soft: usize,
+    /// The hard mark of the loop's memory. Above it connections are closed, those with the most waiting bytes first, until what
+    /// waits is down to the soft mark: with [`CloseReason::Overflow`](crate::CloseReason::Overflow). One on which nothing waits is left
+    /// alone. What waits passes the mark by what one call sends at the most. Default 2 GiB: four thousand connections at the
+    /// default high mark, and as many that wait for less. For all loops of a process there is
+    /// [`MemoryBudget`](crate::MemoryBudget).
+    pub memory_hard: usize,
     /// Groups one connection may be in at once. Default 256.
     pub groups_per_connection: usize,
     /// Pipes through which relays of the loop move bytes at once, each two descriptors; see
@@ -86,6 +99,9 @@ pub struct Limits {
     pub timers_per_connection: usize,
     /// Timers and tasks of the loop in all. Default 2 million.
     pub timers: usize,
+    /// Rates for all connections of the loop together, in bytes; who waits gets an equal share in turn. With one, each
+    /// connection keeps some 500 bytes more. Default none.
+    pub rates: Rates,
     /// How long a closed connection with bytes in flight discards input, waiting for the peer's end, so that a reset
     /// does not eat what was sent. Default 5 s.
     pub linger: Duration,
@@ -125,10 +141,13 @@ impl Default for Limits {
             scratch_min: 64 << 10,
             scratch_max: 512 << 10,
             fds_per_connection: 256,
+            memory_soft: 1 << 30,
+            memory_hard: 2 << 30,
             groups_per_connection: 256,
             relay_pipes: 64,
             timers_per_connection: 64,
             timers: 2_000_000,
+            rates: Rates::default(),
             linger: Duration::from_secs(5),
             accept_retry: Duration::from_millis(100),
             accept_patience: Duration::from_secs(5),
@@ -158,6 +177,7 @@ impl Limits {
             ("max_output", self.max_output),
             ("max_datagram_queue", self.max_datagram_queue),
             ("max_input", self.max_input),
+            ("memory_soft", self.memory_soft),
             ("scratch_min", self.scratch_min),
         ];
         if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
@@ -167,6 +187,7 @@ impl Limits {
             ("low_mark", self.low_mark, "high_mark", self.high_mark),
             ("high_mark", self.high_mark, "max_output", self.max_output),
             ("scratch_min", self.scratch_min, "scratch_max", self.scratch_max),
+            ("memory_soft", self.memory_soft, "memory_hard", self.memory_hard),
             ("connections", self.connections, "the names a loop has", MAX_CONNECTIONS),
         ];
         match ordered.iter().find(|(_, low, _, high)| low > high) {

@@ -38,7 +38,7 @@ impl Engine {
             {
                 log::warn!("a listener could not be taken out of the poller: {error}");
             }
-            if let Some(Rest::Shortage { retry }) = acceptor.rest {
+            if let Some(retry) = acceptor.rest.and_then(Rest::retry) {
                 self.timers.cancel(retry);
             }
         }

@@ -21,7 +21,8 @@ pub struct Metrics {
     pub accepted: u64,
     /// Outgoing connections that were made, and those that were adopted.
     pub connected: u64,
-    /// Clients turned away: descriptors or memory were short, or the handler could not be made.
+    /// Clients turned away: descriptors or memory were short, the handler could not be made, or their address had as many
+    /// connections as it may.
     pub refused: u64,
     /// Connections and datagram sockets that ended, by reason.
     pub closed: Closed,
@@ -278,7 +279,7 @@ impl Counters {
             CloseReason::Aborted => 2,
             CloseReason::Error(_) => 3,
             CloseReason::ConnectFailed(_) => 4,
-            CloseReason::Timeout => 5,
+            CloseReason::Timeout(_) => 5,
             CloseReason::Overflow(_) => 6,
             CloseReason::Shutdown => 7,
             CloseReason::Cut => 8,

@@ -127,7 +127,7 @@ fn hand_over(backlog: usize) {
     let (acceptor, mut own_mailbox, _) = a_loop();
     let (worker, mailbox, counters) = a_loop();
     let handover = Arc::<Handover>::default();
-    let loops = [(acceptor.clone(), 0), (worker, 1)];
+    let loops = [(acceptor.clone(), (0, usize::MAX)), (worker, (1, usize::MAX))];
     let mut placement = Placement::new(Balance::RoundRobin, loops, Arc::clone(&handover));
     let (ended, accepting) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(1)));
     let bell = VacancyBell::new(acceptor, handover);

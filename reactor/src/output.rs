@@ -145,6 +145,50 @@ impl Output {
         }
     }
 
+    /// Sends at most `most` bytes, of whatever they are.
+    #[cold]
+    pub(crate) fn send_some(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
+        let Some(first) = self.pieces.front_mut() else { return Ok(0) };
+        let sent = match first {
+            Piece::File(range) => range.send(fd, most)?,
+            Piece::Pipe(pipe) => pipe.drain(fd, most)?,
+            Piece::Passing(passing) => {
+                let bytes = passing.bytes.as_slice();
+                fd_passing::send(fd, &bytes[..bytes.len().min(most)], &passing.fds)?
+            }
+            Piece::Bytes(_) | Piece::Shared(_) => {
+                let bytes = first.bytes().unwrap_or_default();
+                stream::send(fd, &bytes[..bytes.len().min(most)])?
+            }
+        };
+        self.forget_some(sent);
+        Ok(sent)
+    }
+
+    /// So many bytes of the first piece were sent.
+    #[cold]
+    fn forget_some(&mut self, sent: usize) {
+        self.passed();
+        let Some(first) = self.pieces.front_mut() else { return };
+        if first.bytes().is_some() {
+            first.consume(sent);
+            self.held -= sent;
+        }
+        self.queued -= sent as u64;
+        if first.len() == 0 {
+            self.pop();
+        }
+    }
+
+    /// Forgets all that waits.
+    #[cold]
+    pub(crate) fn clear(&mut self) {
+        while !self.pieces.is_empty() {
+            self.pop();
+        }
+        (self.queued, self.held) = (0, 0);
+    }
+
     /// Sends the bytes up to the next part of a file, with which they then share a segment.
     fn send_bytes(&self, fd: FdRef<'_>) -> io::Result<usize> {
         if let (1, Some(bytes)) = (self.pieces.len(), self.pieces.front().and_then(Piece::bytes)) {

@@ -38,6 +38,8 @@ pub(crate) struct Handover {
 pub(crate) struct Target<S> {
     handle: LoopHandle<S>,
     limit: u64,
+    /// The soft mark of its memory.
+    memory_soft: u64,
 }
 
 /// How the other loops tell the accepting one that a place is free.
@@ -47,13 +49,15 @@ pub(crate) struct VacancyBell<S> {
 }
 
 impl<S> Placement<S> {
-    /// Hands connections to these loops, each with the number of connections it may have. The first is the accepting one.
+    /// Hands connections to these loops, each with the number of connections it may have and the soft mark of its memory. The
+    /// first is the accepting one.
     pub(crate) fn new(
         balance: Balance,
-        loops: impl IntoIterator<Item = (LoopHandle<S>, usize)>,
+        loops: impl IntoIterator<Item = (LoopHandle<S>, (usize, usize))>,
         handover: Arc<Handover>,
     ) -> Self {
-        let target = |(handle, limit)| Target { handle, limit: limit as u64 };
+        let target =
+            |(handle, (limit, memory_soft))| Target { handle, limit: limit as u64, memory_soft: memory_soft as u64 };
         Self { balance, targets: loops.into_iter().map(target).collect(), next: 0, handover }
     }
 
@@ -125,7 +129,7 @@ impl<S> Target<S> {
     }
 
     fn has_room(&self) -> bool {
-        self.connections() < self.limit
+        self.connections() < self.limit && self.handle.counters().buffered.get() < self.memory_soft
     }
 }
 

@@ -81,7 +81,9 @@ impl Engine {
         if !connection.has(Flag::READABLE) {
             return None;
         }
-        if !self.relay_of(from)?.is_bulk() {
+        // What is counted is not moved past whoever counts.
+        let is_metered = connection.has(Flag::METERED) || self.connection(to)?.has(Flag::METERED);
+        if is_metered || !self.relay_of(from)?.is_bulk() {
             return self.relay_by_copy(from, to, scratch, room);
         }
         if self.connection(to)?.queued() > 0 {
@@ -247,7 +249,7 @@ impl Engine {
         if other.phase >= Phase::Closing {
             return;
         }
-        if is_whole || matches!(reason, Closed | Eof | Shutdown | Timeout) {
+        if is_whole || matches!(reason, Closed | Eof | Shutdown | Timeout(_)) {
             self.close_after_flush(peer);
         } else {
             self.end(peer, CloseReason::Aborted);

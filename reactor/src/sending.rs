@@ -9,6 +9,7 @@ use crate::engine::{Engine, gone};
 use crate::limits::Limits;
 use crate::outbox::DIRECT;
 use crate::output::Piece;
+use crate::rate::Direction;
 use crate::shared_bytes::SharedBytes;
 use crate::source::Source;
 use crate::sys::socket;
@@ -182,6 +183,10 @@ impl Engine {
     fn queue_by(&mut self, token: Token, cost: usize, queue: impl FnOnce(&mut Connection)) -> io::Result<()> {
         let Limits { low_mark, high_mark, max_output, .. } = self.limits;
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
+        if connection.phase == Phase::Closed {
+            // What is to be dropped need not wait for it.
+            return Err(ending());
+        }
         if connection.output_cost() + cost > max_output {
             self.end(token, CloseReason::Overflow(Overflow::Output));
             return Err(io::Error::new(io::ErrorKind::StorageFull, "more output waits than Limits::max_output allows"));
@@ -190,19 +195,39 @@ impl Engine {
         queue(connection);
         let added = connection.held() - held;
         self.gathering = None;
+        self.counters.buffered.add(added as u64);
+        if self.note_growth() {
+            self.check_not_given_up(token)?;
+        }
+        // Without memory to spare, who has output waiting is read no more until it is out.
+        let block_above = if self.budget.pressed { 0 } else { high_mark };
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
-        if connection.queued() > low_mark || !connection.has(Flag::WRITABLE) {
+        let waits = connection.queued() > low_mark || !connection.takes_output();
+        if waits {
             connection.set(Flag::TELL_DRAINED);
         }
-        if connection.queued() > high_mark {
+        if connection.queued() > block_above {
             connection.set(Flag::BLOCKED);
         }
         let flushable = connection.has(Flag::WRITABLE) && connection.newly_set(Flag::DIRTY);
-        self.counters.buffered.add(added as u64);
         if flushable {
             self.dirty.push(token);
         }
+        if waits {
+            self.output_waits(token);
+        }
         Ok(())
+    }
+
+    /// What was queued just now may have been too much for the loop.
+    #[cold]
+    fn check_not_given_up(&self, token: Token) -> io::Result<()> {
+        match self.connection(token) {
+            Some(connection) if connection.phase == Phase::Closed => {
+                Err(io::Error::new(io::ErrorKind::OutOfMemory, "more waits on all connections than may"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sends what the running callback has gathered, in one call if the kernel takes it all.
@@ -251,6 +276,9 @@ impl Engine {
             && bytes > 0
         {
             connection.last_activity = stamp;
+            if connection.governor().is_some() {
+                self.restart_write_watch(token);
+            }
         }
     }
 
@@ -262,16 +290,23 @@ impl Engine {
         if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
             return;
         }
-        let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
-        let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
-        let left = held - connection.held();
-        // Who is told already is told again only of what the kernel did not take this time.
-        if tries && connection.queued() > 0 {
-            connection.set(Flag::TELL_DRAINED);
-        }
-        if let Some(pipe) = connection.take_emptied_pipe() {
-            self.pipes.give(pipe);
-        }
+        let (sent, left, result) = if connection.paces_output() {
+            self.flush_paced(token)
+        } else {
+            let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
+            let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
+            let left = held - connection.held();
+            let emptied = connection.take_emptied_pipe();
+            // Who is told already is told again only of what the kernel did not take this time.
+            if tries && connection.queued() > 0 {
+                connection.set(Flag::TELL_DRAINED);
+                self.output_waits(token);
+            }
+            if let Some(pipe) = emptied {
+                self.pipes.give(pipe);
+            }
+            (sent, left, result)
+        };
         self.counters.buffered.subtract(left as u64);
         self.count_sent(token, sent);
         match result {
@@ -280,18 +315,38 @@ impl Engine {
         }
     }
 
+    /// Sends what waits, as far as the rate allows: says how many bytes left, how many of them from memory, and how it went.
+    #[cold]
+    fn flush_paced(&mut self, token: Token) -> (usize, usize, io::Result<()>) {
+        let Limits { calls_per_turn, write_per_turn, .. } = self.limits;
+        let waits = |connection: &&Connection| connection.takes_output() && connection.queued() > 0;
+        let Some(queued) = self.connection(token).filter(waits).map(Connection::queued) else { return (0, 0, Ok(())) };
+        let most = self.allow(token, Direction::Output, write_per_turn.min(queued));
+        let Some(connection) = self.connection_mut(token).filter(|_| most > 0) else { return (0, 0, Ok(())) };
+        let held = connection.held();
+        let (sent, result) = connection.flush_some(calls_per_turn, most);
+        let left = held - connection.held();
+        if connection.queued() > 0 {
+            connection.set(Flag::TELL_DRAINED);
+        }
+        self.give_back(token, Direction::Output, most - sent);
+        (sent, left, result)
+    }
+
     /// Sends our end of stream or closes, if that was asked for and the output is out; goes on reading if it rested.
     pub(crate) fn after_flush(&mut self, token: Token) {
-        let low_mark = self.limits.low_mark;
+        let (low_mark, pressed) = (self.limits.low_mark, self.budget.pressed);
         let Some(connection) = self.connection_mut(token) else { return };
         if connection.phase == Phase::Closed {
             return;
         }
         let queued = connection.queued();
-        let mut again = queued > 0 && connection.has(Flag::WRITABLE);
+        let mut again = queued > 0 && connection.takes_output();
+        let mut unblocked = false;
         if queued <= low_mark {
-            if connection.has(Flag::BLOCKED) {
+            if connection.has(Flag::BLOCKED) && (queued == 0 || !pressed) {
                 connection.clear(Flag::BLOCKED);
+                unblocked = true;
                 if connection.unread() > 0 {
                     connection.set(Flag::REVISIT);
                 }
@@ -301,6 +356,13 @@ impl Engine {
             let tells = connection.has(Flag::TELL_DRAINED) && told;
             again |= tells || connection.may_read() || connection.may_revisit();
         }
+        let connection = if unblocked {
+            self.restart_read_watch(token);
+            let Some(connection) = self.connection_mut(token) else { return };
+            connection
+        } else {
+            connection
+        };
         if queued == 0 && connection.has(Flag::END_QUEUED) && connection.phase != Phase::Connecting {
             connection.clear(Flag::END_QUEUED);
             if let Err(error) = socket::shutdown_write(connection.fd().as_fd()) {

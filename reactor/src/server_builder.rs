@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::address::SocketAddress;
 use crate::application::Factory;
+use crate::budget::MemoryBudget;
 use crate::datagram_handler::DatagramHandler;
 use crate::datagram_plan::{DatagramPlan, DatagramSharing};
 use crate::drain_report::DrainReport;
-use crate::engine::idle_ms;
 use crate::event_loop::EventLoop;
 use crate::handle::LoopHandle;
 use crate::handler::Handler;
@@ -19,7 +19,9 @@ use crate::net::address_error::AddressError;
 use crate::net::datagram_options::DatagramOptions;
 use crate::net::datagram_socket::DatagramSocket;
 use crate::net::listener::{ListenOptions, Listener};
+use crate::per_address::PerAddress;
 use crate::placement::{Balance, Handover, Placement, VacancyBell};
+use crate::rate::TokenBucket;
 use crate::resolver::{Resolver, ResolverOptions};
 use crate::server::{Outcome, Server, ServerHandle};
 use crate::sys::affinity::{self, Processors};
@@ -51,6 +53,7 @@ pub struct ServerBuilder<S: 'static = ()> {
     workers: WorkerOptions,
     resolver: ResolverOptions,
     max_connections: usize,
+    memory: Option<MemoryBudget>,
     grace_on_signal: Option<Duration>,
     /// What is called when signals come.
     signals: Vec<SignalPlan<S>>,
@@ -85,6 +88,7 @@ struct ListenerPlan<S> {
     make: Arc<SharedMakeHandler<S>>,
     /// What the loops tell each other where one accepts for all.
     handover: Arc<Handover>,
+    per_address: Option<Arc<PerAddress>>,
 }
 
 impl Server {
@@ -121,6 +125,7 @@ impl<S: 'static> ServerBuilder<S> {
             workers: WorkerOptions::default(),
             resolver: ResolverOptions::default(),
             max_connections: usize::MAX,
+            memory: None,
             grace_on_signal: None,
             signals: Vec::new(),
             blocked: Vec::new(),
@@ -177,6 +182,14 @@ impl<S: 'static> ServerBuilder<S> {
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
+        self
+    }
+
+    /// What may wait in the buffers of all loops together; several servers may share one. Default: no other bound than
+    /// [`Limits::memory_hard`] for each loop.
+    #[must_use]
+    pub fn memory(mut self, budget: &MemoryBudget) -> Self {
+        self.memory = Some(budget.clone());
         self
     }
 
@@ -277,7 +290,9 @@ impl<S: 'static> ServerBuilder<S> {
     {
         let make = Arc::new(move |peer: &SocketAddress| Box::new(make(peer)) as Box<dyn Handler<S>>);
         self.sockets.push(listener);
-        self.listeners.push(ListenerPlan { options: options.clone(), sharing, make, handover: Arc::default() });
+        let per_address = options.max_per_address.map(PerAddress::new);
+        let options = options.clone();
+        self.listeners.push(ListenerPlan { options, sharing, make, handover: Arc::default(), per_address });
         self
     }
 
@@ -440,13 +455,17 @@ impl<S: 'static> ServerBuilder<S> {
         let mut event_loop = EventLoop::with_index(index, self.limits_of(index, count), (self.state)(index))?;
         event_loop.app.workers = pools.workers;
         event_loop.use_resolver(pools.resolver);
+        if let Some(budget) = &self.memory {
+            event_loop.set_memory_budget(budget);
+        }
         for (plan, socket) in self.listeners.iter().zip(sockets.listeners) {
             let make = Arc::clone(&plan.make);
             let make = Box::new(move |peer: &SocketAddress| make(peer));
-            let factory = event_loop.add_factory(Factory { make, idle_ms: idle_ms(plan.options.idle_timeout) });
+            let factory = event_loop.add_factory(Factory::new(make, &plan.options, plan.per_address.clone()));
             if index == 0 || !matches!(plan.sharing, Sharing::Handover(_)) {
                 let shared = count > 1 && plan.sharing == Sharing::Exclusive;
-                event_loop.watch_listener(socket, factory, shared)?;
+                let pace = plan.accept_pace(count, event_loop.engine.clock.now_ns());
+                event_loop.watch_listener(socket, factory, shared, pace)?;
             }
         }
         for (plan, socket) in self.datagrams.iter().zip(sockets.datagrams) {
@@ -482,7 +501,8 @@ impl<S: 'static> ServerBuilder<S> {
         for (factory, plan) in self.listeners.iter().enumerate() {
             let Sharing::Handover(balance) = plan.sharing else { continue };
             if index == 0 {
-                let limits = (0..loops.len()).map(|index| self.limits_of(index, loops.len()).connections);
+                let limits = (0..loops.len()).map(|index| self.limits_of(index, loops.len()));
+                let limits = limits.map(|limits| (limits.connections, limits.memory_soft));
                 let placement = Placement::new(balance, loops.iter().cloned().zip(limits), Arc::clone(&plan.handover));
                 event_loop.placements.insert(factory, placement);
             } else {
@@ -508,6 +528,12 @@ struct SignalPlan<S: 'static> {
 type SignalCallback<S> = dyn Fn(&ServerHandle<S>, i32) + Send + Sync;
 
 impl<S> ListenerPlan<S> {
+    /// A loop's share of the rate at which connections are accepted.
+    fn accept_pace(&self, count: usize, now_ns: u64) -> Option<TokenBucket> {
+        let parts = if matches!(self.sharing, Sharing::Handover(_)) { 1 } else { count as u64 };
+        self.options.accept_rate.map(|limit| TokenBucket::share(limit, parts, now_ns))
+    }
+
     /// The socket that the loop with this index watches.
     fn socket_for(&self, index: usize, bound: &Listener) -> io::Result<Listener> {
         match self.sharing {

@@ -8,6 +8,7 @@ use crate::event_loop::EventLoop;
 use crate::handler::Handler;
 use crate::input::Input;
 use crate::limits::Limits;
+use crate::rate::Direction;
 use crate::source::Source;
 use crate::sys::stream::{self, Moved};
 use crate::token::Token;
@@ -153,7 +154,8 @@ impl<S: 'static> EventLoop<S> {
     fn finish_if_drained(&mut self, token: Token) {
         let Some(connection) = self.engine.connection(token) else { return };
         let rests =
-            [Flag::BLOCKED, Flag::PAUSED, Flag::REVISIT, Flag::RELAYED].into_iter().any(|flag| connection.has(flag));
+            [Flag::BLOCKED, Flag::PAUSED, Flag::REVISIT, Flag::RELAYED].into_iter().any(|flag| connection.has(flag))
+                || connection.is_held(Direction::Input);
         if connection.phase == Phase::Finishing && !rests {
             self.engine.close_after_flush(token);
         }
@@ -173,6 +175,7 @@ impl<S: 'static> EventLoop<S> {
         if !self.engine.check_connecting(token) {
             return;
         }
+        let terms = self.engine.terms_of_attempt(token);
         self.engine.drop_attempt(token);
         let stamp = self.engine.clock.stamp();
         let Some(connection) = self.engine.connection_mut(token) else { return };
@@ -180,6 +183,9 @@ impl<S: 'static> EventLoop<S> {
         connection.last_activity = stamp;
         if connection.idle_ms != 0 {
             self.engine.idle.watch(&mut self.engine.sources, token.key().index);
+        }
+        if !terms.is_none() || self.engine.pacer.is_some() {
+            self.engine.govern(token, &terms);
         }
         self.engine.counters.connected.add(1);
         call(&mut self.engine, &mut self.app, token, Handler::on_open);

@@ -24,6 +24,8 @@ pub(crate) enum Source {
     /// The mailbox's descriptor, which lives in the mailbox.
     Waker,
     Signals(Fd),
+    /// The rates of the loop, for whose timers it stands.
+    Pacer,
     /// A closure that waits for its time.
     Task(TimerId),
 }

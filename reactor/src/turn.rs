@@ -36,6 +36,7 @@ impl<S: 'static> EventLoop<S> {
             self.end_stretch();
         }
         self.settle();
+        self.engine.note_turn();
         self.offer_vacancy();
         self.end_turn();
         Ok(())
@@ -193,7 +194,7 @@ impl<S: 'static> EventLoop<S> {
             Some(Source::Lingering { .. }) => self.discard(token),
             Some(Source::Waker) => self.engine.counters.wakeups.add(1),
             Some(Source::Signals(_)) => self.read_signals(token),
-            Some(Source::Task(_)) | None => {}
+            Some(Source::Task(_) | Source::Pacer) | None => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::context::LoopContext;
 use crate::engine::Engine;
 use crate::handle::LoopHandle;
 use crate::mailbox::PostError;
+use crate::rate::Direction;
 use crate::source::Source;
 use crate::sys::{socket, tcp_info};
 use crate::token::{ConnId, Token};
@@ -63,6 +64,8 @@ pub enum PauseCause {
     Handler,
     /// More output waits than [`Limits::high_mark`](crate::Limits::high_mark).
     Output,
+    /// As much has come as [`Rates`](crate::Rates) allow.
+    Rate,
 }
 
 /// What the kernel knows of a TCP connection; see tcp(7), `TCP_INFO`.
@@ -210,7 +213,10 @@ fn pause_of(connection: &Connection) -> Option<PauseCause> {
     if connection.has(Flag::PAUSED) {
         return Some(PauseCause::Handler);
     }
-    connection.has(Flag::BLOCKED).then_some(PauseCause::Output)
+    if connection.has(Flag::BLOCKED) {
+        return Some(PauseCause::Output);
+    }
+    connection.is_held(Direction::Input).then_some(PauseCause::Rate)
 }
 
 impl From<tcp_info::TcpInfo> for TcpView {
@@ -258,6 +264,7 @@ impl fmt::Display for PauseCause {
         f.write_str(match self {
             Self::Handler => "its handler",
             Self::Output => "its output",
+            Self::Rate => "its rate",
         })
     }
 }

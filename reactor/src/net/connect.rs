@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::address::SocketAddress;
 use crate::net::reconnect::Reconnect;
 use crate::net::socket_options::{Role, SocketOptions};
+use crate::rate::Rates;
 use crate::sys::fd::FdRef;
 use crate::sys::{option, socket};
+use crate::timeouts::Timeouts;
 
 /// How to connect.
 ///
@@ -36,6 +38,10 @@ pub struct ConnectOptions {
     pub socket: SocketOptions,
     /// Once connected: closed when nothing moves in either direction for so long; `None`: never.
     pub idle_timeout: Option<Duration>,
+    /// Once connected: further deadlines. Default none.
+    pub timeouts: Timeouts,
+    /// Once connected: rate limits. Default none.
+    pub rates: Rates,
 }
 
 impl Default for ConnectOptions {
@@ -47,6 +53,8 @@ impl Default for ConnectOptions {
             local: None,
             socket: SocketOptions::default(),
             idle_timeout: None,
+            timeouts: Timeouts::default(),
+            rates: Rates::default(),
         }
     }
 }
@@ -91,6 +99,20 @@ impl ConnectOptions {
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Sets [`timeouts`](Self::timeouts).
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets [`rates`](Self::rates).
+    #[must_use]
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
         self
     }
 }

@@ -12,8 +12,10 @@ use crate::address::{SocketAddress, UnixName};
 use crate::net::address::Address;
 use crate::net::address_error::AddressError;
 use crate::net::socket_options::{Role, SocketOptions};
+use crate::rate::{RateLimit, Rates};
 use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{option, socket};
+use crate::timeouts::Timeouts;
 
 /// How to listen, and what the accepted connections start with.
 ///
@@ -39,11 +41,32 @@ pub struct ListenOptions {
     /// Connections on which nothing moves in either direction for so long are closed; `None`: never. Milliseconds, at
     /// most 12 days. Default none.
     pub idle_timeout: Option<Duration>,
+    /// Further deadlines of the connections. Default none.
+    pub timeouts: Timeouts,
+    /// Rate limits of each connection, in bytes. Default none.
+    pub rates: Rates,
+    /// Connections accepted in a second; the others wait in the backlog. On a server, by all loops together, each with an equal share
+    /// ([`Sharing::Handover`](crate::Sharing::Handover): by the one that accepts). A drain takes in those who wait whatever the rate
+    /// is. Default none.
+    pub accept_rate: Option<RateLimit>,
+    /// Connections that one peer address has at once through this listener, on all loops together; an IPv6 address counts as its
+    /// /64 network, and the peers of a Unix socket are not counted. One more is closed at once and counted as
+    /// [`refused`](crate::Metrics::refused). Some 50 bytes for each address and 500 for each connection. Default none.
+    pub max_per_address: Option<usize>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, reuse_port: false, socket: SocketOptions::default(), idle_timeout: None }
+        Self {
+            backlog: 4096,
+            reuse_port: false,
+            socket: SocketOptions::default(),
+            idle_timeout: None,
+            timeouts: Timeouts::default(),
+            rates: Rates::default(),
+            accept_rate: None,
+            max_per_address: None,
+        }
     }
 }
 
@@ -59,6 +82,34 @@ impl ListenOptions {
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Sets [`timeouts`](Self::timeouts).
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets [`rates`](Self::rates).
+    #[must_use]
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// Sets [`accept_rate`](Self::accept_rate).
+    #[must_use]
+    pub fn accept_rate(mut self, limit: impl Into<Option<RateLimit>>) -> Self {
+        self.accept_rate = limit.into();
+        self
+    }
+
+    /// Sets [`max_per_address`](Self::max_per_address).
+    #[must_use]
+    pub fn max_per_address(mut self, count: impl Into<Option<usize>>) -> Self {
+        self.max_per_address = count.into();
         self
     }
 

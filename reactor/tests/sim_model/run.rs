@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reactor::sim::{Answer, Faults, Peer, PeerState, Random, Remote, Sim};
-use reactor::{ConnId, EventLoop, Limits, ListenOptions, LoopContext, Metrics, SocketAddress};
+use reactor::{
+    ConnId, EventLoop, Limits, ListenOptions, LoopContext, Metrics, RateLimit, Rates, ReadProgress, SocketAddress,
+    Timeouts,
+};
 
 use crate::ledger::{Bounds, Ledger};
 use crate::pattern::Pattern;
@@ -100,7 +103,11 @@ impl<'a> Run<'a> {
             Subject::new(number, role, Random::new(random.bits()), &ledger)
         };
         let idle = self.random.chance(0.2).then(|| Duration::from_millis(self.random.magnitude(60_000)));
-        let options = ListenOptions::default().idle_timeout(idle);
+        let mut options = ListenOptions::default().idle_timeout(idle);
+        options.rates = rates(&mut self.random, 50_000);
+        options.timeouts = timeouts(&mut self.random);
+        options.accept_rate = self.random.chance(0.2).then(|| RateLimit::per_second(1 + self.random.below(100)));
+        options.max_per_address = self.random.chance(0.1).then(|| 1 + self.random.index(10));
         self.event_loop.listen("0.0.0.0:7", &options, make).map(drop)
     }
 
@@ -210,7 +217,7 @@ impl<'a> Run<'a> {
     fn check_bounds(&mut self, metrics: &Metrics) {
         let held = metrics.open + metrics.lingering;
         assert!(held <= self.limits.connections as u64, "{held} connections are more than {}", self.limits.connections);
-        let most = held * (self.limits.max_input + self.limits.max_output) as u64;
+        let most = (held * (self.limits.max_input + self.limits.max_output) as u64).min(self.limits.memory_hard as u64);
         assert!(metrics.buffered <= most, "{} bytes wait, of {most} at most", metrics.buffered);
         let ledger = Rc::clone(&self.ledger);
         for (number, account) in ledger.borrow().accounts.iter().enumerate() {
@@ -272,7 +279,8 @@ impl<'a> Run<'a> {
     fn check_all_served(&self) {
         assert_eq!(self.done.load(Ordering::Relaxed), self.posted, "a message was lost");
         let metrics = self.event_loop.metrics();
-        let full = metrics.open + metrics.lingering >= self.limits.connections as u64;
+        let full = metrics.open + metrics.lingering >= self.limits.connections as u64
+            || metrics.buffered >= self.limits.memory_soft as u64;
         assert!(full || self.sim.waiting_clients() == 0, "somebody waits to be accepted, and there is room");
         let ledger = self.ledger.borrow();
         for (index, client) in self.clients.iter().enumerate() {
@@ -305,7 +313,9 @@ impl<'a> Run<'a> {
                 assert!(client.peer.is_over(), "client {index} is not told that this is all");
             }
             let blameless = client.polite && !account.failed && self.faults.reset == 0.0 && account.echoes;
-            let broken = matches!(reason, "error" | "overflow" | "panic") && blameless;
+            // For want of memory anybody may be closed.
+            let crowded = reason == "overflow" && self.limits.memory_hard < SMALL_MEMORY;
+            let broken = matches!(reason, "error" | "overflow" | "panic") && blameless && !crowded;
             assert!(!broken || account.panics, "connection {number} failed for no reason ({reason}): {account:?}");
             if reason == "eof" && account.closed.is_some() {
                 assert_eq!(account.shown, client.sent, "client {index} lost input");
@@ -379,9 +389,41 @@ fn limits(random: &mut Random) -> Limits {
     limits.scratch_min = 1 + random.index(20_000);
     limits.scratch_max = limits.scratch_min.max(40_000);
     limits.linger = Duration::from_secs(3600);
+    if random.chance(0.2) {
+        limits.memory_soft = random.magnitude(200_000) as usize;
+        limits.memory_hard = limits.memory_soft + random.index(SMALL_MEMORY - limits.memory_soft);
+    }
+    limits.rates = rates(random, 500_000);
     limits.strict_drain = random.chance(0.3);
     limits
 }
+
+/// Rates at which all that clients send passes within the calm.
+pub(crate) fn rates(random: &mut Random, least: u64) -> Rates {
+    let mut rate = || {
+        let rate = least + random.magnitude(1_000_000);
+        random.chance(0.2).then(|| RateLimit::per_second(rate).burst(1 + random.magnitude(rate)))
+    };
+    Rates::default().input(rate()).output(rate())
+}
+
+pub(crate) fn timeouts(random: &mut Random) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    let duration = |random: &mut Random| Duration::from_millis(random.magnitude(60_000));
+    if random.chance(0.1) {
+        timeouts.read = Some(ReadProgress::at_least(random.magnitude(10_000), duration(random)));
+    }
+    if random.chance(0.1) {
+        timeouts.write = Some(duration(random));
+    }
+    if random.chance(0.1) {
+        timeouts.lifetime = Some(duration(random));
+    }
+    timeouts
+}
+
+/// Less than this is met.
+const SMALL_MEMORY: usize = 400_000;
 
 /// What a connection gets in one turn: one budget, and one more if it is served again; with small batches of events, one for each
 /// of up to eight.

@@ -9,6 +9,7 @@ use reactor::sim::{self, Random};
 use reactor::{CloseReason, ConnId, ConnectOptions, Context, Handler, Input, Result, SocketAddress, TimerId};
 
 use crate::ledger::{Ledger, Timer};
+use crate::run;
 
 /// What the connections of a loop share.
 pub(crate) struct Shared {
@@ -260,8 +261,10 @@ impl Subject {
         if !self.random.chance(self.whims) {
             return Ok(());
         }
-        match self.random.below(5) {
+        match self.random.below(7) {
             0 => cx.want_drained(),
+            5 => cx.set_rates(run::rates(&mut self.random, 50_000)),
+            6 => cx.set_timeouts(run::timeouts(&mut self.random)),
             1 => {
                 // Twice the same time: the first goes first.
                 let delay = Duration::from_millis(self.random.magnitude(100));
