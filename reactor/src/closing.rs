@@ -86,7 +86,9 @@ impl Engine {
     pub(crate) fn retire(&mut self, token: Token, reason: &CloseReason) {
         let key = token.key();
         self.drop_attempt(token);
-        self.end_relay(token, reason);
+        if self.is_relayed(token) {
+            self.end_relay(token, reason);
+        }
         let Some(connection) = self.connection(token) else { return };
         let timers = connection.timers().to_vec();
         let waiting = connection.held() + connection.unread();

@@ -588,8 +588,8 @@ impl Connection {
     }
 
     /// Takes out a pipe that has become empty.
-    pub(crate) fn take_emptied_pipe(&mut self) -> Option<Pipe> {
-        self.extra.as_mut()?.output.take_emptied_pipe()
+    pub(crate) fn take_empty_pipe(&mut self) -> Option<Pipe> {
+        self.extra.as_mut()?.output.take_empty_pipe()
     }
 
     /// What the connection is held to besides its readiness.

@@ -22,8 +22,6 @@ pub(crate) struct Output {
     held: usize,
     /// Pieces with nothing of ours in them but a reference.
     references: usize,
-    /// A pipe that has become empty, for whoever needs one next.
-    emptied: Option<Pipe>,
 }
 
 /// What is to be sent, and where its bytes are.
@@ -85,11 +83,8 @@ impl Output {
     }
 
     fn pop(&mut self) {
-        let Some(first) = self.pieces.pop_front() else { return };
-        self.references -= usize::from(first.is_reference());
-        if let Piece::Pipe(pipe) = first {
-            self.emptied = Some(pipe);
-        }
+        let first = self.pieces.pop_front();
+        self.references -= usize::from(first.is_some_and(|piece| piece.is_reference()));
     }
 
     /// Copies the bytes behind those of the last piece, if that is ours and does not grow too large.
@@ -117,9 +112,10 @@ impl Output {
                 return Ok(sent);
             }
             Some(Piece::Pipe(pipe)) => {
+                // An empty one stays until it is taken out, or something behind it is sent.
                 let sent = pipe.drain(fd, most)?;
                 self.queued -= sent as u64;
-                if pipe.len() == 0 {
+                if sent == 0 {
                     self.pop();
                 }
                 return Ok(sent);
@@ -205,8 +201,16 @@ impl Output {
     }
 
     /// Takes out a pipe that has become empty.
-    pub(crate) fn take_emptied_pipe(&mut self) -> Option<Pipe> {
-        self.emptied.take()
+    pub(crate) fn take_empty_pipe(&mut self) -> Option<Pipe> {
+        match self.pieces.front() {
+            Some(Piece::Pipe(pipe)) if pipe.len() == 0 => {}
+            _ => return None,
+        }
+        self.references -= 1;
+        match self.pieces.pop_front() {
+            Some(Piece::Pipe(pipe)) => Some(pipe),
+            _ => None,
+        }
     }
 
     fn forget(&mut self, mut sent: usize) {

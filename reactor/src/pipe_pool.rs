@@ -11,8 +11,9 @@ use crate::sys::pipe;
 pub(crate) struct Pipe {
     read: Fd,
     write: Fd,
-    len: usize,
-    capacity: usize,
+    // Small enough for a queue of output, whose pieces are no larger.
+    len: u32,
+    capacity: u32,
     /// By it the pool counts its pipes, those that were dropped with their connection no longer.
     _counted: Arc<()>,
 }
@@ -29,29 +30,30 @@ impl Pipe {
     fn new(counted: Arc<()>) -> io::Result<Self> {
         let (read, write) = pipe::create()?;
         let capacity = pipe::set_capacity(write.as_fd(), CAPACITY)?;
+        let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
         Ok(Self { read, write, len: 0, capacity, _counted: counted })
     }
 
     /// Bytes in it.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Moves up to `most` bytes that the socket has received into the empty pipe; see [`pipe::from_socket`].
     pub(crate) fn fill(&mut self, socket: FdRef<'_>, most: usize) -> io::Result<usize> {
         debug_assert_eq!(self.len, 0, "a full pipe and an empty socket answer alike");
-        let count = pipe::from_socket(socket, self.write.as_fd(), most.min(self.capacity))?;
-        self.len += count;
+        let count = pipe::from_socket(socket, self.write.as_fd(), most.min(self.capacity as usize))?;
+        self.len += count as u32;
         Ok(count)
     }
 
     /// Moves up to `most` of its bytes into the socket.
     pub(crate) fn drain(&mut self, socket: FdRef<'_>, most: usize) -> io::Result<usize> {
-        match pipe::to_socket(self.read.as_fd(), socket, most.min(self.len))? {
+        match pipe::to_socket(self.read.as_fd(), socket, most.min(self.len()))? {
             // It would be tried for ever.
             0 if self.len > 0 => Err(io::ErrorKind::WriteZero.into()),
             count => {
-                self.len -= count;
+                self.len -= count as u32;
                 Ok(count)
             }
         }

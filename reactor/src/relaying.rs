@@ -46,6 +46,7 @@ impl Engine {
     }
 
     /// Moves what has come on a connection to the other side, within the budget. What the budget stops goes on next turn.
+    #[inline(never)]
     pub(crate) fn serve_relay(&mut self, from: Token, scratch: &mut Scratch) {
         let Some(connection) = self.connection_mut(from) else { return };
         connection.clear(Flag::TELL_DRAINED);
@@ -121,7 +122,7 @@ impl Engine {
     fn relay_unread(&mut self, from: Token, to: Token, room: usize) -> Option<usize> {
         let mut input = self.take_input(from);
         let count = room.min(input.len());
-        self.pass(to, &input.as_slice()[..count]);
+        self.send_relayed(to, &input.as_slice()[..count]);
         input.consume(count);
         self.keep_input(from, input);
         Some(count)
@@ -131,7 +132,7 @@ impl Engine {
     fn relay_by_copy(&mut self, from: Token, to: Token, scratch: &mut Scratch, room: usize) -> Option<usize> {
         match self.read(from, scratch, room).0 {
             Fill::Data(count) => {
-                self.pass(to, scratch.filled(count));
+                self.send_relayed(to, scratch.filled(count));
                 scratch.learn(count);
                 self.relay_mut(from)?.learn(count);
                 Some(count)
@@ -146,15 +147,6 @@ impl Engine {
                 None
             }
         }
-    }
-
-    /// Sends bytes past an empty queue, or puts them behind what waits.
-    fn pass(&mut self, to: Token, bytes: &[u8]) {
-        // A failure has ended the connection, of which the other side is told.
-        let _ = match self.connection(to).is_some_and(Connection::gathers) {
-            true => self.send_directly(to, bytes),
-            false => self.queue(to, bytes),
-        };
     }
 
     /// Moves bytes through a pipe. Few of them say nothing of what is left: a pipe may be full of small pieces.
@@ -212,6 +204,7 @@ impl Engine {
     }
 
     /// Output has left a relayed connection: the other side goes on, if it waits for that.
+    #[inline(never)]
     pub(crate) fn wake_relay(&mut self, to: Token) {
         let Some(target) = self.connection(to) else { return };
         let (is_empty, has_room) = (target.queued() == 0, !target.has(Flag::BLOCKED));
@@ -239,6 +232,7 @@ impl Engine {
     ///
     /// A stream that came whole, or that was closed here on purpose, is closed on the other side once all has left. One that
     /// broke off is reset there: an end of stream would tell that it was whole.
+    #[inline(never)]
     pub(crate) fn end_relay(&mut self, token: Token, reason: &CloseReason) {
         use CloseReason::{Closed, Eof, Shutdown, Timeout};
         let Some(connection) = self.connection_mut(token) else { return };

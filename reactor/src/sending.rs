@@ -108,7 +108,8 @@ impl Engine {
     }
 
     /// Sends a large slice past the empty queue, without a copy of what the kernel takes.
-    pub(crate) fn send_directly(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+    #[inline(always)]
+    fn send_directly(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
         let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
         let result = connection.send_now(bytes);
         self.sent(token, bytes, result)
@@ -174,8 +175,17 @@ impl Engine {
         self.queue_by(token, piece.cost(), |connection| connection.queue_piece(piece))
     }
 
+    /// Sends relayed bytes: past an empty queue, or behind what waits. A failure has ended the connection.
+    #[inline(never)]
+    pub(crate) fn send_relayed(&mut self, token: Token, bytes: &[u8]) {
+        let _ = match self.connection(token).is_some_and(Connection::gathers) {
+            true => self.send_directly(token, bytes),
+            false => self.queue(token, bytes),
+        };
+    }
+
     /// Puts bytes behind what waits, and sees to it that they leave this turn if they can.
-    pub(crate) fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
+    fn queue(&mut self, token: Token, bytes: &[u8]) -> io::Result<()> {
         self.queue_by(token, bytes.len(), |connection| connection.queue(bytes))
     }
 
@@ -296,7 +306,7 @@ impl Engine {
             let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
             let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
             let left = held - connection.held();
-            let emptied = connection.take_emptied_pipe();
+            let emptied = if connection.has(Flag::RELAYED) { connection.take_empty_pipe() } else { None };
             // Who is told already is told again only of what the kernel did not take this time.
             if tries && connection.queued() > 0 {
                 connection.set(Flag::TELL_DRAINED);
@@ -340,7 +350,7 @@ impl Engine {
         if connection.phase == Phase::Closed {
             return;
         }
-        let queued = connection.queued();
+        let (queued, is_relayed) = (connection.queued(), connection.has(Flag::RELAYED));
         let mut again = queued > 0 && connection.takes_output();
         let mut unblocked = false;
         if queued <= low_mark {
@@ -352,7 +362,7 @@ impl Engine {
                 }
             }
             // A handler that is closing, or relayed, is told of no room, so looking again would be for nothing.
-            let told = connection.phase < Phase::Closing && !connection.has(Flag::RELAYED);
+            let told = connection.phase < Phase::Closing && !is_relayed;
             let tells = connection.has(Flag::TELL_DRAINED) && told;
             again |= tells || connection.may_read() || connection.may_revisit();
         }
@@ -375,7 +385,7 @@ impl Engine {
         if again {
             self.push_pending(token);
         }
-        if self.is_relayed(token) {
+        if is_relayed {
             self.wake_relay(token);
         }
     }
