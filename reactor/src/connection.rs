@@ -588,7 +588,7 @@ impl Connection {
     }
 
     /// Takes out a pipe that has become empty.
-    pub(crate) fn take_empty_pipe(&mut self) -> Option<Pipe> {
+    pub(crate) fn take_empty_pipe(&mut self) -> Option<Box<Pipe>> {
         self.extra.as_mut()?.output.take_empty_pipe()
     }
 

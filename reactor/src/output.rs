@@ -31,7 +31,7 @@ pub(crate) enum Piece {
     Shared(SharedBytes),
     File(FileRange),
     /// What a relay has moved so far. It waits in the kernel.
-    Pipe(Pipe),
+    Pipe(Box<Pipe>),
     Passing(Box<Passing>),
 }
 
@@ -111,20 +111,8 @@ impl Output {
                 }
                 return Ok(sent);
             }
-            Some(Piece::Pipe(pipe)) => {
-                // An empty one stays until it is taken out, or something behind it is sent.
-                let sent = pipe.drain(fd, most)?;
-                self.queued -= sent as u64;
-                if sent == 0 {
-                    self.pop();
-                }
-                return Ok(sent);
-            }
-            Some(Piece::Passing(passing)) => {
-                let sent = fd_passing::send(fd, passing.bytes.as_slice(), &passing.fds)?;
-                self.passed();
-                sent
-            }
+            Some(Piece::Pipe(_)) => return self.send_pipe(fd, most),
+            Some(Piece::Passing(_)) => self.send_passing(fd)?,
             Some(_) => self.send_bytes(fd)?,
         };
         self.forget(sent);
@@ -200,8 +188,31 @@ impl Output {
         stream::send_vectored(fd, &slices[..count], more)
     }
 
+    /// Sends what is in the first piece, a pipe. An empty one stays until it is taken out, or something behind it is sent.
+    #[cold]
+    #[inline(never)]
+    fn send_pipe(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
+        let Some(Piece::Pipe(pipe)) = self.pieces.front_mut() else { return Ok(0) };
+        let sent = pipe.drain(fd, most)?;
+        self.queued -= sent as u64;
+        if sent == 0 {
+            self.pop();
+        }
+        Ok(sent)
+    }
+
+    /// Sends the descriptors of the first piece, and bytes with them.
+    #[cold]
+    #[inline(never)]
+    fn send_passing(&mut self, fd: FdRef<'_>) -> io::Result<usize> {
+        let Some(Piece::Passing(passing)) = self.pieces.front() else { return Ok(0) };
+        let sent = fd_passing::send(fd, passing.bytes.as_slice(), &passing.fds)?;
+        self.passed();
+        Ok(sent)
+    }
+
     /// Takes out a pipe that has become empty.
-    pub(crate) fn take_empty_pipe(&mut self) -> Option<Pipe> {
+    pub(crate) fn take_empty_pipe(&mut self) -> Option<Box<Pipe>> {
         match self.pieces.front() {
             Some(Piece::Pipe(pipe)) if pipe.len() == 0 => {}
             _ => return None,

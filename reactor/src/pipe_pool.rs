@@ -11,7 +11,6 @@ use crate::sys::pipe;
 pub(crate) struct Pipe {
     read: Fd,
     write: Fd,
-    // Small enough for a queue of output, whose pieces are no larger.
     len: u32,
     capacity: u32,
     /// By it the pool counts its pipes, those that were dropped with their connection no longer.
@@ -21,7 +20,8 @@ pub(crate) struct Pipe {
 /// The pipes of one loop.
 #[derive(Debug)]
 pub(crate) struct PipePool {
-    idle: Vec<Pipe>,
+    #[allow(clippy::vec_box, reason = "a queue of output takes a pipe boxed, as it is")]
+    idle: Vec<Box<Pipe>>,
     max: usize,
     counted: Arc<()>,
 }
@@ -67,7 +67,7 @@ impl PipePool {
     }
 
     /// An empty pipe; `None` if as many are in use as there may be, or none can be had.
-    pub(crate) fn take(&mut self) -> Option<Pipe> {
+    pub(crate) fn take(&mut self) -> Option<Box<Pipe>> {
         if let Some(pipe) = self.idle.pop() {
             return Some(pipe);
         }
@@ -75,11 +75,11 @@ impl PipePool {
         if made >= self.max {
             return None;
         }
-        Pipe::new(Arc::clone(&self.counted)).ok()
+        Pipe::new(Arc::clone(&self.counted)).map(Box::new).ok()
     }
 
     /// Takes a pipe back, to keep it or to close it.
-    pub(crate) fn give(&mut self, pipe: Pipe) {
+    pub(crate) fn give(&mut self, pipe: Box<Pipe>) {
         if pipe.len == 0 && self.idle.len() < KEPT {
             self.idle.push(pipe);
         }

@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Moves bytes through a pipe. Few of them say nothing of what is left: a pipe may be full of small pieces.
-    fn relay_by_pipe(&mut self, from: Token, to: Token, mut pipe: Pipe, room: usize) -> Option<usize> {
+    fn relay_by_pipe(&mut self, from: Token, to: Token, mut pipe: Box<Pipe>, room: usize) -> Option<usize> {
         let stamp = self.clock.stamp();
         let connection = self.connection_mut(from)?;
         let result = pipe.fill(connection.fd().as_fd(), room);
