@@ -250,6 +250,9 @@ pub(crate) fn listing(
 ) -> Result {
     let goes_on = HttpConnection::goes_on(cx, request);
     let bytes = page.len() as u64;
+    if cx.state().pages + page.len() > cx.state().settings.answers.listing_memory {
+        return status(to, cx, request, Status::SERVICE_UNAVAILABLE);
+    }
     send_head(cx, request, (Status::OK, goes_on), |head| {
         head.field("Content-Type", format.content_type().as_bytes()).number("Content-Length", bytes);
         head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY.as_bytes());
@@ -257,6 +260,8 @@ pub(crate) fn listing(
     })?;
     let sent = if request.method == Method::Head { 0 } else { bytes };
     if sent > 0 {
+        to.page = page.len();
+        cx.state().pages += page.len();
         cx.send(page)?;
     }
     note(to, cx, request, Status::OK, sent);

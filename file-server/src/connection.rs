@@ -31,6 +31,8 @@ pub struct HttpConnection {
     head_timer: Option<TimerId>,
     pub(crate) asked: Option<Box<Asked>>,
     pub(crate) feed: Option<Box<Feeding>>,
+    /// Bytes of a page that was written for this client alone and waits to be taken.
+    pub(crate) page: usize,
     receiving: Option<Box<Receiving>>,
 }
 
@@ -61,6 +63,7 @@ impl HttpConnection {
             head_timer: None,
             asked: None,
             feed: None,
+            page: 0,
             receiving: None,
         }
     }
@@ -182,6 +185,7 @@ impl HttpConnection {
             return Ok(());
         }
         self.phase = Phase::Reading;
+        self.release_page(cx);
         if !self.greeted {
             self.greet(cx);
         }
@@ -200,6 +204,7 @@ impl HttpConnection {
     /// The last piece of an answer has left, or nearly.
     fn end_sending(&mut self, cx: &mut Context<'_, Worker>) -> Result {
         let closes = self.feed.take().is_some_and(|feeding| feeding.closes);
+        self.release_page(cx);
         if closes || cx.state().draining {
             return self.end(cx);
         }
@@ -207,6 +212,11 @@ impl HttpConnection {
         self.greet(cx);
         cx.resume();
         Ok(())
+    }
+
+    /// The page that was written for this client no longer waits.
+    fn release_page(&mut self, cx: &mut Context<'_, Worker>) {
+        cx.state().pages -= std::mem::take(&mut self.page);
     }
 
     /// From now on the connection is waited for between requests.
@@ -324,6 +334,7 @@ impl Handler<Worker> for HttpConnection {
     }
 
     fn on_close(&mut self, cx: &mut Context<'_, Worker>, _reason: &CloseReason) {
+        self.release_page(cx);
         if let Some(receiving) = self.receiving.take() {
             receiving::on_close(*receiving, cx);
         }

@@ -141,6 +141,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", value_parser = cli::size, default_value = "64MiB", help_heading = LIMITS)]
     upload_memory: usize,
 
+    /// Memory of each thread for listings that clients have yet to take; when it is used up, listings get 503.
+    #[arg(long, value_name = "SIZE", value_parser = cli::size, default_value = "64MiB", help_heading = LIMITS)]
+    listing_memory: usize,
+
     /// Close a connection whose request has not come so long after its first byte.
     #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "10s", help_heading = LIMITS)]
     header_timeout: Duration,
@@ -285,6 +289,7 @@ impl Options {
             index,
             spa: self.spa,
             listing: !self.no_listing,
+            listing_memory: self.listing_memory,
             precompressed: !self.no_precompressed,
             cache_control: self.cache_control.clone(),
             cors: self.cors(),

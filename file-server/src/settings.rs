@@ -43,6 +43,9 @@ pub struct Answers {
     pub spa: bool,
     /// List directories that have no index.
     pub listing: bool,
+    /// Bytes of listings that may wait on one loop for clients who take them slowly. Files cost nothing while they wait, but
+    /// each listing is written for one client.
+    pub listing_memory: usize,
     /// Send `NAME.br`, `NAME.zst` or `NAME.gz` for `NAME` to whoever accepts it.
     pub precompressed: bool,
     /// The value of `Cache-Control`.
@@ -103,6 +106,7 @@ impl Default for Answers {
             index: vec!["index.html".to_owned()],
             spa: false,
             listing: true,
+            listing_memory: 64 << 20,
             precompressed: true,
             cache_control: None,
             cors: None,

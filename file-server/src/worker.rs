@@ -40,6 +40,8 @@ pub struct Worker {
     pub draining: bool,
     /// Who has shown the password lately.
     pub verified: VerifiedUsers,
+    /// Bytes of pages that clients have yet to take, each written for one of them.
+    pub pages: usize,
     /// Room for a head that is written now.
     pub room: Vec<u8>,
     cache: Cache,
@@ -90,6 +92,7 @@ impl Worker {
             tally: shared.new_tally(),
             draining: false,
             verified: VerifiedUsers::new(shared.key()),
+            pages: 0,
             room: Vec::new(),
             cache: Cache::new(settings.caching),
             memo: Memo::new(),

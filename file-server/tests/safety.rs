@@ -265,3 +265,24 @@ fn hundreds_of_slow_clients_leave_room_for_others() {
     assert!(grown < 4 << 10, "{grown} kB more for 600 slow clients");
     drop(slow);
 }
+
+#[test]
+fn listings_that_nobody_takes_are_bounded() {
+    let server = Server::start(&["--listing-memory", "1MiB"]);
+    let long = "x".repeat(180);
+    // A page that is more than a socket takes at once, so that some of it waits.
+    (0..1200).for_each(|number| server.write(&format!("{long}{number}"), ""));
+    let mut slow: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
+    let statuses: Vec<u16> = slow
+        .iter_mut()
+        .map(|stream| {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40).as_slice()).unwrap();
+            read_answer(stream, true).status
+        })
+        .collect();
+    assert!(statuses[0] == 200 && statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    // One more would be too much as long as the others have not taken theirs.
+    wait_until(|| server.get("/").status == 503);
+    drop(slow);
+    wait_until(|| server.get("/").status == 200);
+}
