@@ -26,6 +26,7 @@ use crate::net::target::Target;
 use crate::output::Piece;
 use crate::rate::Rates;
 use crate::shared_bytes::SharedBytes;
+use crate::socket_reader::SocketReader;
 use crate::source::Source;
 use crate::sys::{option, socket};
 use crate::timeouts::{ReadProgress, Timeouts};
@@ -425,6 +426,24 @@ impl<'a, S> Context<'a, S> {
         if let Some(connection) = self.scope.engine.connection(self.token) {
             acknowledge(connection);
         }
+    }
+
+    /// Lends the receiving direction of this connection to another thread; reading is paused until it is
+    /// [taken back](Self::take_back_input). Meanwhile the loop learns nothing of the socket but its failure: output that has to
+    /// wait, waits until then.
+    ///
+    /// # Errors
+    /// No descriptor is left, or the connection is gone. `Unsupported`: it is a simulated one.
+    pub fn lend_input(&mut self) -> io::Result<SocketReader> {
+        self.scope.engine.lend_input(self.token)
+    }
+
+    /// Takes back what was lent, and [resumes](Self::resume) reading. What the other thread took is counted as received.
+    ///
+    /// # Errors
+    /// The kernel does not watch the socket any more, which is the end of the connection.
+    pub fn take_back_input(&mut self, reader: SocketReader) -> Result {
+        self.scope.engine.take_back_input(self.token, reader)
     }
 
     /// See [`Peer::want_drained`].

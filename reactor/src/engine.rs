@@ -26,6 +26,7 @@ use crate::rate::Direction;
 use crate::registry::Registry;
 use crate::resolver::Names;
 use crate::scratch::Scratch;
+use crate::socket_reader::SocketReader;
 use crate::source::Source;
 use crate::sys::datagram::SendBatch;
 use crate::sys::fd::Fd;
@@ -274,6 +275,32 @@ impl Engine {
         if let Some(connection) = self.connection_mut(token) {
             connection.set(Flag::PAUSED);
         }
+    }
+
+    /// Another thread reads from the connection from now on. What arrives meanwhile would wake the loop for nothing.
+    pub(crate) fn lend_input(&mut self, token: Token) -> io::Result<SocketReader> {
+        let connection = self.connection(token).ok_or_else(gone)?;
+        let socket = connection.fd().as_fd().duplicate()?;
+        self.poller.change(connection.fd().as_fd(), Interest::LENT, token)?;
+        self.pause(token);
+        Ok(SocketReader::new(socket.into()))
+    }
+
+    /// The loop reads again. The kernel tells anew of all that is ready.
+    pub(crate) fn take_back_input(&mut self, token: Token, reader: SocketReader) -> io::Result<()> {
+        let bytes = reader.taken();
+        drop(reader);
+        self.counters.bytes_in.add(bytes);
+        let stamp = self.clock.stamp();
+        let Some(connection) = self.connection_mut(token) else { return Ok(()) };
+        if bytes > 0 {
+            connection.last_activity = stamp;
+        }
+        if let Some(connection) = self.connection(token) {
+            self.poller.change(connection.fd().as_fd(), Interest::STREAM, token)?;
+        }
+        self.resume(token);
+        Ok(())
     }
 
     /// Reads again, beginning with what the handler left.

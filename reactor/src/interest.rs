@@ -26,9 +26,12 @@ impl Interest {
     /// Something exceptional: urgent data, or a file of the kernel that has changed, such as `/proc/self/mounts`. See
     /// `POLLPRI` in poll(2).
     pub const PRIORITY: Self = Self(bits(libc::EPOLLPRI | libc::EPOLLET));
-    /// A stream socket: both directions, edge-triggered. It is never changed: pausing is a bit of the connection.
+    /// A stream socket: both directions, edge-triggered. It is changed only when the socket is lent: pausing is a bit of
+    /// the connection.
     pub(crate) const STREAM: Self =
         Self(bits(libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | URGENT | libc::EPOLLET));
+    /// A stream socket that another thread reads: nothing but its failure is told.
+    pub(crate) const LENT: Self = Self(bits(libc::EPOLLET));
     /// A listener or a datagram socket that several loops share: what comes wakes one of those that sleep.
     pub(crate) const SHARED_LISTENER: Self = Self(bits(libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE));
 

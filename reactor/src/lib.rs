@@ -224,6 +224,7 @@ mod shared_bytes;
 mod shedding;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod socket_reader;
 mod source;
 pub mod sources;
 mod sync;
@@ -272,6 +273,7 @@ pub use resolver::ResolverOptions;
 pub use server::{Server, ServerHandle};
 pub use server_builder::{ServerBuilder, Sharing};
 pub use shared_bytes::SharedBytes;
+pub use socket_reader::SocketReader;
 pub use sources::source::{Progress, Source};
 pub use sources::source_context::SourceContext;
 pub use timeouts::{ReadProgress, Timeouts};

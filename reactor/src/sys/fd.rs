@@ -1,5 +1,6 @@
 //! Descriptors, owned and lent, as all modules above `sys` hold them; see close(2).
 
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -70,6 +71,14 @@ impl FdRef<'_> {
     #[inline]
     pub(super) fn as_raw_fd(self) -> RawFd {
         self.raw
+    }
+
+    /// Another descriptor of the same thing; see `F_DUPFD_CLOEXEC` in fcntl(2).
+    pub(crate) fn duplicate(self) -> io::Result<Fd> {
+        simulated!(self, Err(io::ErrorKind::Unsupported.into()));
+        // SAFETY: the call takes integers and touches no memory of ours.
+        let raw = super::check(unsafe { libc::fcntl(self.raw, libc::F_DUPFD_CLOEXEC, 0) })?;
+        Ok(Fd::made(raw))
     }
 
     /// Whether the descriptor is of the simulated kernel.

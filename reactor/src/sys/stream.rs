@@ -13,6 +13,18 @@ pub(crate) fn recv(fd: FdRef<'_>, into: &mut [u8]) -> io::Result<usize> {
     retry(|| recv_once(fd, into).result())
 }
 
+/// Appends what has arrived, at most `most` bytes; else as [`recv`].
+pub(crate) fn recv_append(fd: FdRef<'_>, into: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    into.reserve(most);
+    let (length, room) = (into.len(), &mut into.spare_capacity_mut()[..most]);
+    let start = room.as_mut_ptr();
+    // SAFETY: the kernel writes at most `most` bytes at `start`, where as many are allocated and nobody else's.
+    let count = retry(|| check_count(unsafe { libc::recv(fd.as_raw_fd(), start.cast(), most, 0) }))?;
+    // SAFETY: the kernel has written `count` bytes behind the first `length` ones.
+    unsafe { into.set_len(length + count) };
+    Ok(count)
+}
+
 /// Sends bytes, perhaps only the first of them; a peer that is gone is `BrokenPipe`, never SIGPIPE.
 pub(crate) fn send(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
     retry(|| send_once(fd, bytes).result())
