@@ -1,5 +1,6 @@
 //! The memory that bodies on their way to the disk take, counted over all connections.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Memory {
     limit: usize,
     used: AtomicUsize,
+    /// Connections that a worker reads from.
+    direct: AtomicUsize,
 }
+
+/// The permission for a worker to read from a connection by itself.
+#[derive(Debug)]
+pub(crate) struct DirectPlace(Arc<Memory>);
 
 /// Bytes on their way, and their share of the memory.
 #[derive(Debug)]
@@ -25,13 +32,20 @@ impl Memory {
     /// So many bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+        Arc::new(Self { limit, used: AtomicUsize::new(0), direct: AtomicUsize::new(0) })
     }
 
     /// What is taken now, in bytes.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// A place among those who are read from by workers, if one is free: waiting for a client, they do nothing else.
+    pub(crate) fn direct_place(self: &Arc<Self>) -> Option<DirectPlace> {
+        let most = |count: usize| (count < DIRECT_AT_ONCE).then_some(count + 1);
+        let taken = self.direct.fetch_update(Ordering::Relaxed, Ordering::Relaxed, most);
+        taken.is_ok().then(|| DirectPlace(Arc::clone(self)))
     }
 
     /// Whether all is taken.
@@ -65,6 +79,19 @@ impl Piece {
         count
     }
 
+    /// Adds what `read` appends, which is given the bytes and how many may come, up to a length of `most`.
+    pub(crate) fn fill_by(
+        &mut self,
+        most: usize,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let room = most.saturating_sub(self.bytes.len());
+        self.bytes.reserve_exact(room);
+        let count = read(&mut self.bytes, room);
+        self.charge();
+        count
+    }
+
     /// Empties it, to be filled again; when memory is short it gives its own back.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
@@ -85,11 +112,20 @@ impl Piece {
     }
 }
 
+impl Drop for DirectPlace {
+    fn drop(&mut self) {
+        self.0.direct.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Piece {
     fn drop(&mut self) {
         self.memory.used.fetch_sub(self.charged, Ordering::Relaxed);
     }
 }
+
+/// Half of the workers that there are by default.
+const DIRECT_AT_ONCE: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -110,5 +146,14 @@ mod tests {
         assert!(piece.is_empty() && memory.used() == other.charged);
         drop((piece, other));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn places_are_few_and_come_back() {
+        let memory = Memory::new(100);
+        let places: Vec<_> = (0..5).map(|_| memory.direct_place()).collect();
+        assert_eq!(places.iter().flatten().count(), DIRECT_AT_ONCE);
+        drop(places);
+        assert!(memory.direct_place().is_some());
     }
 }

@@ -12,7 +12,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use reactor::{Context, Input, Result, TimerId};
 
@@ -43,13 +42,10 @@ pub(crate) struct Receiving {
     /// The head, to be read again when the answer is due.
     head: Arc<[u8]>,
     framing: Framing,
-    /// Bytes of the body that have come.
-    come: u64,
     /// `None` while the place of the file is looked for.
     reception: Option<Reception<Upload>>,
     /// The whole body has come.
     whole: bool,
-    progress: Instant,
     timer: Option<TimerId>,
 }
 
@@ -88,8 +84,7 @@ pub(crate) fn begin(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<
         return answer::status(to, cx, request, Status::SERVICE_UNAVAILABLE);
     }
     let whole = matches!(framing, Framing::Length(0));
-    let progress = cx.now();
-    to.receive(Box::new(Receiving { head, framing, come: 0, reception: None, whole, progress, timer: None }));
+    to.receive(Box::new(Receiving { head, framing, reception: None, whole, timer: None }));
     // The body has a timer of its own, which knows when it is us who are slow.
     cx.set_idle_timeout(None);
     cx.pause();
@@ -151,12 +146,15 @@ fn opened(to: &mut HttpConnection, cx: &mut Cx<'_>, opened: std::result::Result<
     let memory = Arc::clone(&cx.state().settings.memory);
     let timeout = cx.state().settings.timeouts.body;
     let Some(receiving) = to.receiving() else { return Ok(()) };
-    receiving.reception = Some(Reception::new(upload, &memory));
-    receiving.progress = cx.now();
+    let length = match receiving.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Chunked(_) => None,
+    };
+    receiving.reception = Some(Reception::new(upload, &memory, length, cx.now()));
     receiving.timer = Some(cx.set_timer(timeout)?);
     let head = Arc::clone(&receiving.head);
     if receiving.whole {
-        return end(to, cx);
+        return reception::pump(to, cx);
     }
     if read_again(&head).is_some_and(|request| request.expects_continue) {
         cx.send([Status::CONTINUE.line(), "\r\n"].concat())?;
@@ -168,32 +166,18 @@ fn opened(to: &mut HttpConnection, cx: &mut Cx<'_>, opened: std::result::Result<
 /// Takes what has come of the body. What is behind it stays.
 pub(crate) fn take(to: &mut HttpConnection, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result {
     let Some(receiving) = to.receiving() else { return Ok(()) };
-    if receiving.whole || receiving.reception.is_none() {
+    if receiving.reception.as_ref().is_none_or(Reception::is_whole) {
         return Ok(());
     }
-    receiving.progress = cx.now();
-    match receiving.framing {
-        Framing::Length(length) => {
-            let left = length - receiving.come;
-            let come = reception::receive(to, cx, input, left)?;
-            let Some(receiving) = to.receiving() else { return Ok(()) };
-            receiving.come += come;
-            receiving.whole = come == left;
-        }
-        Framing::Chunked(_) => {
-            if let Err(status) = take_chunks(to, cx, input)? {
-                return give_up(to, cx, status);
-            }
-        }
+    if let Framing::Length(_) = receiving.framing {
+        reception::receive(to, cx, input)?;
+    } else if let Err(status) = take_chunks(to, cx, input)? {
+        return give_up(to, cx, status);
     }
-    match to.receiving() {
-        Some(receiving) if receiving.whole => end(to, cx),
-        Some(_) => {
-            cx.quickack();
-            Ok(())
-        }
-        None => Ok(()),
+    if to.reception().is_some_and(|reception| !reception.is_busy()) {
+        cx.quickack();
     }
+    Ok(())
 }
 
 /// Takes the data out of the chunks that have come, as long as there is room for it.
@@ -203,15 +187,13 @@ fn take_chunks(
     input: &mut Input<'_>,
 ) -> Result<std::result::Result<(), Status>> {
     let most = cx.state().settings.uploads.max_size.unwrap_or(u64::MAX);
+    let now = cx.now();
     while let Some(receiving) = to.receiving()
         && !input.is_empty()
     {
-        let Receiving { framing: Framing::Chunked(decoder), reception: Some(reception), come, whole, .. } = receiving
-        else {
-            break;
-        };
+        let Receiving { framing: Framing::Chunked(decoder), reception: Some(reception), .. } = receiving else { break };
         let room = reception.room().min(input.len());
-        if room == 0 {
+        if room == 0 || reception.is_whole() {
             break;
         }
         let mut rest = &input.as_slice()[..room];
@@ -219,33 +201,20 @@ fn take_chunks(
         let taken = room - rest.len();
         match piece {
             Err(_) => return Ok(Err(Status::BAD_REQUEST)),
-            Ok(Piece::End) => *whole = true,
+            Ok(Piece::End) => reception.end(),
             Ok(Piece::More) => {}
             Ok(Piece::Data(data)) => {
+                reception.take(data, now);
                 // A chunk tells its size before its data: that is enough to refuse it.
-                *come += data.len() as u64;
-                if come.saturating_add(decoder.announced()) > most {
+                if reception.come().saturating_add(decoder.announced()) > most {
                     return Ok(Err(Status::CONTENT_TOO_LARGE));
                 }
-                reception.take(data);
             }
         }
-        let is_whole = *whole;
         input.consume(taken);
-        if is_whole {
-            break;
-        }
         reception::pump(to, cx)?;
     }
     Ok(Ok(()))
-}
-
-/// All of the body is there: what is left of it is written, and the file stored.
-fn end(to: &mut HttpConnection, cx: &mut Cx<'_>) -> Result {
-    if let Some(reception) = to.reception() {
-        reception.end();
-    }
-    reception::pump(to, cx)
 }
 
 /// The rest of the body is not wanted any more.
@@ -278,7 +247,8 @@ pub(crate) fn on_timer(to: &mut HttpConnection, cx: &mut Cx<'_>, timer: TimerId)
     let now = cx.now();
     let Some(receiving) = to.receiving().filter(|receiving| receiving.timer == Some(timer)) else { return Ok(()) };
     let is_busy = receiving.reception.as_ref().is_none_or(Reception::is_busy);
-    let silent = now.saturating_duration_since(receiving.progress);
+    let last = receiving.reception.as_ref().map_or(now, Reception::progress);
+    let silent = now.saturating_duration_since(last);
     if !is_busy && silent >= timeout {
         receiving.timer = None;
         return give_up(to, cx, Status::REQUEST_TIMEOUT);
@@ -303,7 +273,7 @@ impl Receiver<Worker> for HttpConnection {
 
     fn received(&mut self, cx: &mut Cx<'_>, outcome: io::Result<std::result::Result<Stored, Status>>) -> Result {
         if let Some(receiving) = self.receiving() {
-            receiving.reception = None;
+            receiving.whole |= receiving.reception.take().is_some_and(|reception| reception.is_whole());
         }
         let tag = |attributes: &Attributes| Some(ETag::of(&state_of(attributes)));
         let (status, etag) = match outcome {

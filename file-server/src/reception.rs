@@ -1,13 +1,18 @@
 //! A body on its way from a connection to a file: collected in large pieces, one written while the next is filled.
+//!
+//! Of a large body whose length is known a worker reads the most by itself, straight into the piece that it writes: the bytes
+//! are then in the cache of its processor, and the loop has nothing to do with them. It gives the connection back when it has
+//! nothing to read for a moment, or has had its share.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reactor::{Context, Handler, Input, LoopContext, Result};
+use reactor::{Context, Handler, Input, LoopContext, Result, SocketReader};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::jobs;
-use crate::memory::{Memory, Piece};
+use crate::memory::{DirectPlace, Memory, Piece};
 
 /// Where a body goes. It blocks, so it is called on the worker pool.
 pub trait Sink: Send + 'static {
@@ -38,6 +43,11 @@ pub struct Reception<K> {
     /// What was written last, to be filled next.
     spare: Option<Piece>,
     memory: Arc<Memory>,
+    /// How long it is, if that is known, and how much of it has come.
+    length: Option<u64>,
+    come: u64,
+    /// When some of it last came.
+    progress: Instant,
     ended: bool,
     /// Reading rests on its account.
     paused: bool,
@@ -59,16 +69,52 @@ pub trait Receiver<S>: Handler<S> + Sized {
 }
 
 impl<K: Sink> Reception<K> {
-    /// A body of which nothing has come yet.
-    pub fn new(sink: K, memory: &Arc<Memory>) -> Self {
-        let memory = Arc::clone(memory);
-        Self { sink: Some(sink), filling: Piece::new(&memory), spare: None, memory, ended: false, paused: false }
+    /// A body of which nothing has come yet, and its length if that is known.
+    pub fn new(sink: K, memory: &Arc<Memory>, length: Option<u64>, now: Instant) -> Self {
+        Self {
+            sink: Some(sink),
+            filling: Piece::new(memory),
+            spare: None,
+            memory: Arc::clone(memory),
+            length,
+            come: 0,
+            progress: now,
+            ended: length == Some(0),
+            paused: false,
+        }
     }
 
     /// Takes as many bytes as have room, and says how many. To be followed by [`pump`], after which there may be more room; if
     /// none was taken, reading is paused until there is.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
-        self.filling.fill(bytes, PIECE)
+    pub fn take(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let count = self.filling.fill(bytes, PIECE);
+        self.come += count as u64;
+        self.progress = now;
+        self.ended |= self.length == Some(self.come);
+        count
+    }
+
+    /// How many bytes have come.
+    #[must_use]
+    pub fn come(&self) -> u64 {
+        self.come
+    }
+
+    /// When some last came.
+    #[must_use]
+    pub fn progress(&self) -> Instant {
+        self.progress
+    }
+
+    /// Whether all has come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ended
+    }
+
+    /// How many bytes are still to come, if that is known.
+    fn left(&self) -> u64 {
+        self.length.map_or(0, |length| length - self.come)
     }
 
     /// How many bytes it takes now.
@@ -109,7 +155,22 @@ impl<K: Sink> Reception<K> {
         let sink = self.sink.take()?;
         let fresh = self.spare.take().unwrap_or_else(|| Piece::new(&self.memory));
         let piece = std::mem::replace(&mut self.filling, fresh);
-        Some(Work { sink, piece, is_last: self.ended })
+        Some(Work { sink, piece, is_last: self.ended, direct: None })
+    }
+
+    /// What a worker goes on with by itself: what is here is written first. `None` unless it is worth it, and allowed.
+    fn next_direct<S>(&mut self, cx: &mut Context<'_, S>) -> Option<Work<K>> {
+        let left = self.left();
+        if self.ended || left < WORTH_IT || self.filling.len() < WORTH_BEGINNING || self.memory.is_short() {
+            return None;
+        }
+        self.sink.as_ref()?;
+        let place = self.memory.direct_place()?;
+        let reader = cx.lend_input().ok()?;
+        self.paused = true;
+        let piece = std::mem::replace(&mut self.filling, Piece::new(&self.memory));
+        let direct = Direct { reader, left, _place: place };
+        Some(Work { sink: self.sink.take()?, piece, is_last: false, direct: Some(direct) })
     }
 
     /// Takes back what could not be begun.
@@ -124,6 +185,17 @@ impl<K: Sink> Reception<K> {
         self.sink = Some(sink);
         self.spare = Some(piece);
     }
+
+    /// A worker has read by itself.
+    fn take_back<S>(&mut self, cx: &mut Context<'_, S>, reader: SocketReader) -> Result {
+        if reader.taken() > 0 {
+            self.come += reader.taken();
+            self.progress = cx.now();
+        }
+        self.ended |= self.length == Some(self.come);
+        self.paused = false;
+        cx.take_back_input(reader)
+    }
 }
 
 /// Has written what is to be, pauses reading while there is no room for more, and resumes it.
@@ -132,13 +204,10 @@ impl<K: Sink> Reception<K> {
 /// The loop has no timer left to try again later, when the worker pool is full.
 pub fn pump<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>) -> Result {
     let Some(reception) = handler.reception() else { return Ok(()) };
-    if let Some(work) = reception.next()
-        && let Err(work) = jobs::run_for(cx, work, Work::run, settle::<S, H>)
-    {
-        reception.put_back(work);
-        reception.pause(cx);
-        return try_later::<S, H>(cx);
+    if let Some(work) = reception.next() {
+        give(handler, cx, work)?;
     }
+    let Some(reception) = handler.reception() else { return Ok(()) };
     if reception.rests() {
         reception.pause(cx);
     } else if std::mem::take(&mut reception.paused) {
@@ -147,34 +216,51 @@ pub fn pump<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>
     Ok(())
 }
 
-/// Takes what has come of a body, of which `expected` bytes are still to come; answers how many bytes that was. What has no
-/// room stays in the input.
+/// Gives work to a worker, now or a little later.
+fn give<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>, work: Work<H::Sink>) -> Result {
+    let Err(mut work) = jobs::run_for(cx, work, Work::run, settle::<S, H>) else { return Ok(()) };
+    let Some(reception) = handler.reception() else { return Ok(()) };
+    if let Some(direct) = work.direct.take() {
+        reception.take_back(cx, direct.reader)?;
+    }
+    reception.put_back(work);
+    try_later::<S, H>(cx)
+}
+
+/// Takes what has come of a body whose length is known. What is behind it, and what has no room, stays in the input.
 ///
 /// # Errors
 /// As [`pump`].
-pub fn receive<S: 'static, H: Receiver<S>>(
-    handler: &mut H,
-    cx: &mut Context<'_, S>,
-    input: &mut Input<'_>,
-    expected: u64,
-) -> std::result::Result<u64, io::Error> {
-    let mut left = usize::try_from(expected).unwrap_or(usize::MAX).min(input.len());
-    let begun_with = input.len();
-    while left > 0 {
-        let Some(reception) = handler.reception() else { break };
-        let taken = reception.take(&input.as_slice()[..left]);
+pub fn receive<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>, input: &mut Input<'_>) -> Result {
+    let now = cx.now();
+    loop {
+        let Some(reception) = handler.reception() else { return Ok(()) };
+        let left = usize::try_from(reception.left()).unwrap_or(usize::MAX).min(input.len());
+        let taken = reception.take(&input.as_slice()[..left], now);
         input.consume(taken);
-        left -= taken;
+        if taken == left
+            && let Some(work) = reception.next_direct(cx)
+        {
+            return give(handler, cx, work);
+        }
         pump(handler, cx)?;
-        if taken == 0 {
-            break;
+        if taken == 0 || taken == left {
+            return Ok(());
         }
     }
-    Ok((begun_with - input.len()) as u64)
 }
 
 /// Looks at what has come of a piece.
-fn settle<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>, written: Written<H::Sink>) -> Result {
+fn settle<S: 'static, H: Receiver<S>>(
+    handler: &mut H,
+    cx: &mut Context<'_, S>,
+    (written, direct): (Written<H::Sink>, Option<Direct>),
+) -> Result {
+    if let Some(reception) = handler.reception()
+        && let Some(direct) = direct
+    {
+        reception.take_back(cx, direct.reader)?;
+    }
     match written {
         Written::Piece(sink, piece) => {
             if let Some(reception) = handler.reception() {
@@ -208,6 +294,15 @@ struct Work<K> {
     sink: K,
     piece: Piece,
     is_last: bool,
+    direct: Option<Direct>,
+}
+
+/// What it reads besides.
+struct Direct {
+    reader: SocketReader,
+    /// Bytes of the body that may still be read; what is behind them is somebody else's.
+    left: u64,
+    _place: DirectPlace,
 }
 
 /// What has come of it.
@@ -219,18 +314,62 @@ enum Written<K: Sink> {
 }
 
 impl<K: Sink> Work<K> {
-    fn run(self) -> Written<K> {
-        let Self { mut sink, piece, is_last } = self;
-        match sink.write(piece.as_slice()) {
+    fn run(self) -> (Written<K>, Option<Direct>) {
+        let Self { mut sink, mut piece, mut is_last, mut direct } = self;
+        let mut written = sink.write(piece.as_slice());
+        if let (Ok(()), Some(direct)) = (&written, &mut direct) {
+            written = direct.run(&mut sink, &mut piece);
+            is_last = direct.left == 0;
+        }
+        let outcome = match written {
             Err(error) => Written::All(Err(error)),
             Ok(()) if is_last => Written::All(sink.finish()),
             Ok(()) => Written::Piece(sink, piece),
+        };
+        (outcome, direct)
+    }
+}
+
+impl Direct {
+    /// Reads and writes until nothing has come for a moment, the share is used up, or all is there. The end of the
+    /// connection, and an error, the loop finds by itself.
+    fn run<K: Sink>(&mut self, sink: &mut K, piece: &mut Piece) -> io::Result<()> {
+        piece.clear();
+        while self.left > 0 && self.reader.taken() < SHARE {
+            let most = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(piece.len()).min(PIECE);
+            match piece.fill_by(most, |bytes, room| self.reader.append_to(bytes, room)) {
+                Ok(count) if count > 0 => self.left -= count as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.more_comes() => continue,
+                _ => break,
+            }
+            if piece.len() == PIECE {
+                sink.write(piece.as_slice())?;
+                piece.clear();
+            }
         }
+        sink.write(piece.as_slice())
+    }
+
+    /// Waits for a moment: a client that is as fast as the disk is seldom ahead.
+    fn more_comes(&self) -> bool {
+        let mut wanted = [PollFd::new(&self.reader, PollFlags::IN)];
+        poll(&mut wanted, Some(&MOMENT)).is_ok_and(|count| count > 0)
     }
 }
 
 /// How much is written at once. Twice as much gains nothing measurable, half as much costs a twentieth.
 const PIECE: usize = 1 << 20;
+
+/// How much has to be on its way still for a worker to read it by itself, and how much has to be here: a client that sends in
+/// small pieces is better waited for by the loop.
+const WORTH_IT: u64 = 2 << 20;
+const WORTH_BEGINNING: usize = 32 << 10;
+
+/// How much a worker reads before others have their turn.
+const SHARE: u64 = 32 << 20;
+
+/// How long a worker waits for a client.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// When the worker pool is asked again after it was full.
 const RETRY: Duration = Duration::from_millis(10);
@@ -257,23 +396,24 @@ mod tests {
 
     #[test]
     fn one_piece_is_filled_while_another_is_written() {
+        let now = Instant::now();
         let memory = Memory::new(8 * PIECE);
-        let mut reception = Reception::new(Count(0), &memory);
+        let mut reception = Reception::new(Count(0), &memory, None, now);
         let bytes = vec![0; PIECE + 1];
-        assert_eq!(reception.take(&bytes[..PIECE - 1]), PIECE - 1);
+        assert_eq!(reception.take(&bytes[..PIECE - 1], now), PIECE - 1);
         assert!(reception.next().is_none() && !reception.rests());
-        assert_eq!(reception.take(&bytes), 1);
+        assert_eq!(reception.take(&bytes, now), 1);
         let work = reception.next().unwrap();
         assert!(!reception.rests());
-        assert_eq!(reception.take(&bytes), PIECE);
+        assert_eq!(reception.take(&bytes, now), PIECE);
         assert!(reception.rests() && reception.next().is_none());
-        let Written::Piece(sink, piece) = work.run() else { panic!("it was not the last one") };
+        let Written::Piece(sink, piece) = work.run().0 else { panic!("it was not the last one") };
         reception.go_on(sink, piece);
-        let Written::Piece(sink, piece) = reception.next().unwrap().run() else { panic!("it was not the last one") };
+        let Written::Piece(sink, piece) = reception.next().unwrap().run().0 else { panic!("it was not the last one") };
         reception.go_on(sink, piece);
         assert!(!reception.rests());
         reception.end();
-        let Written::All(Ok(count)) = reception.next().unwrap().run() else { panic!("it was the last one") };
+        let Written::All(Ok(count)) = reception.next().unwrap().run().0 else { panic!("it was the last one") };
         assert_eq!(count, 2 * PIECE);
         drop(reception);
         assert_eq!(memory.used(), 0);
@@ -281,14 +421,15 @@ mod tests {
 
     #[test]
     fn when_memory_is_short_what_comes_is_written_at_once() {
+        let now = Instant::now();
         let memory = Memory::new(0);
-        let mut reception = Reception::new(Count(0), &memory);
-        assert_eq!(reception.take(b"abc"), 3);
+        let mut reception = Reception::new(Count(0), &memory, None, now);
+        assert_eq!(reception.take(b"abc", now), 3);
         let work = reception.next().unwrap();
         assert!(!reception.rests());
-        assert_eq!(reception.take(b"d"), 1);
+        assert_eq!(reception.take(b"d", now), 1);
         assert!(reception.rests());
-        let Written::Piece(sink, piece) = work.run() else { panic!("it was not the last one") };
+        let Written::Piece(sink, piece) = work.run().0 else { panic!("it was not the last one") };
         reception.go_on(sink, piece);
         assert_eq!(reception.next().unwrap().run_count(), 4);
         drop(reception);
@@ -297,9 +438,10 @@ mod tests {
 
     #[test]
     fn what_could_not_be_begun_is_begun_later() {
+        let now = Instant::now();
         let memory = Memory::new(8 * PIECE);
-        let mut reception = Reception::new(Count(0), &memory);
-        reception.take(b"abc");
+        let mut reception = Reception::new(Count(0), &memory, None, now);
+        reception.take(b"abc", now);
         reception.end();
         let work = reception.next().unwrap();
         reception.put_back(work);
@@ -308,7 +450,7 @@ mod tests {
 
     impl Work<Count> {
         fn run_count(self) -> usize {
-            match self.run() {
+            match self.run().0 {
                 Written::Piece(sink, _) => sink.0,
                 Written::All(count) => count.unwrap(),
             }

@@ -50,11 +50,8 @@ pub struct StructUpload {
     peer: SocketAddress,
     name: String,
     size: u64,
-    /// Bytes of the content that have come.
-    come: u64,
     stage: Stage,
-    /// When something last came, and what looks at that.
-    progress: Option<Instant>,
+    /// Looks whether anything comes.
     timer: Option<TimerId>,
     /// The log knows how it ended.
     told: bool,
@@ -67,7 +64,7 @@ enum Stage {
     /// A place for the file is made.
     Opening,
     /// The content is awaited, or stored.
-    Content(Reception<Upload>),
+    Content(Box<Reception<Upload>>),
     /// The file is stored.
     Stored,
 }
@@ -77,7 +74,7 @@ impl StructUpload {
     #[must_use]
     pub fn new(options: Arc<StructOptions>, peer: SocketAddress) -> Self {
         let (name, stage) = (String::new(), Stage::Header);
-        Self { options, peer, name, size: 0, come: 0, stage, progress: None, timer: None, told: false }
+        Self { options, peer, name, size: 0, stage, timer: None, told: false }
     }
 
     /// Looks at the header and has a place made for the file. What has come of the content waits meanwhile.
@@ -104,30 +101,22 @@ impl StructUpload {
             Err(error) => return self.refuse(cx, error),
         };
         cx.send(OK)?;
-        self.stage = Stage::Content(Reception::new(Upload(incoming), &self.options.memory));
+        let length = Some(self.size);
+        let reception = Reception::new(Upload(incoming), &self.options.memory, length, cx.now());
+        self.stage = Stage::Content(Box::new(reception));
         self.watch(cx, self.options.body_timeout)?;
         cx.resume();
-        self.end_if_whole(cx)
+        // There may be none to wait for.
+        reception::pump(self, cx)
     }
 
     /// Takes content.
     fn take<S: 'static>(&mut self, cx: &mut Context<'_, S>, input: &mut Input<'_>) -> Result {
-        self.progress = Some(cx.now());
-        self.come += reception::receive(self, cx, input, self.size - self.come)?;
-        if self.come < self.size {
+        reception::receive(self, cx, input)?;
+        if matches!(&self.stage, Stage::Content(reception) if !reception.is_busy()) {
             cx.quickack();
-            return Ok(());
         }
-        self.end_if_whole(cx)
-    }
-
-    /// Has the file stored once all its content has come.
-    fn end_if_whole<S: 'static>(&mut self, cx: &mut Context<'_, S>) -> Result {
-        match &mut self.stage {
-            Stage::Content(reception) if self.come == self.size => reception.end(),
-            _ => return Ok(()),
-        }
-        reception::pump(self, cx)
+        Ok(())
     }
 
     /// Sees to it that somebody looks whether anything has come within `timeout`.
@@ -135,7 +124,6 @@ impl StructUpload {
         if let Some(timer) = self.timer.take() {
             cx.cancel_timer(timer);
         }
-        self.progress = Some(cx.now());
         self.timer = Some(cx.set_timer(timeout)?);
         Ok(())
     }
@@ -160,9 +148,9 @@ impl StructUpload {
 
     /// How far it has come.
     fn extent(&self) -> String {
-        match self.stage {
-            Stage::Header | Stage::Opening => "before its content".to_owned(),
-            Stage::Content(_) | Stage::Stored => format!("after {} of {} bytes", self.come, self.size),
+        match &self.stage {
+            Stage::Content(reception) => format!("after {} of {} bytes", reception.come(), self.size),
+            Stage::Header | Stage::Opening | Stage::Stored => "before its content".to_owned(),
         }
     }
 }
@@ -181,7 +169,7 @@ impl<S: 'static> Handler<S> for StructUpload {
                     Ok(())
                 }
             },
-            Stage::Content(_) if self.come < self.size => self.take(cx, input),
+            Stage::Content(reception) if !reception.is_whole() => self.take(cx, input),
             // Reading is paused, or this is what comes behind the content.
             Stage::Opening | Stage::Content(_) | Stage::Stored => Ok(()),
         }
@@ -193,7 +181,7 @@ impl<S: 'static> Handler<S> for StructUpload {
             // Somebody looked whether there is a server.
             Stage::Header if partial == 0 => {}
             Stage::Header => self.tell(&format_args!("ended after {partial} of {HEADER} bytes of the header")),
-            Stage::Content(_) if self.come == self.size => return Ok(()),
+            Stage::Content(reception) if reception.is_whole() => return Ok(()),
             Stage::Opening | Stage::Content(_) => self.tell(&format_args!("ended {}", self.extent())),
             Stage::Stored => {}
         }
@@ -201,14 +189,14 @@ impl<S: 'static> Handler<S> for StructUpload {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_, S>, _: TimerId) -> Result {
-        let timeout = match &self.stage {
+        let timeout = self.options.body_timeout;
+        let silent = match &self.stage {
             Stage::Header => return self.refuse(cx, "the header did not come in time"),
             Stage::Opening | Stage::Stored => return Ok(()),
             // It is us who are slow.
-            Stage::Content(reception) if reception.is_busy() => return self.watch(cx, self.options.body_timeout),
-            Stage::Content(_) => self.options.body_timeout,
+            Stage::Content(reception) if reception.is_busy() => return self.watch(cx, timeout),
+            Stage::Content(reception) => cx.now().saturating_duration_since(reception.progress()),
         };
-        let silent = self.progress.map_or(timeout, |last| cx.now().saturating_duration_since(last));
         if silent < timeout {
             self.timer = Some(cx.set_timer(timeout - silent)?);
             return Ok(());
@@ -232,7 +220,7 @@ impl<S: 'static> Handler<S> for StructUpload {
             Stage::Header | Stage::Stored => {}
             Stage::Opening => self.tell(&format_args!("ended before its content: {reason}")),
             Stage::Content(reception) => {
-                let Self { come, size, .. } = *self;
+                let (come, size) = (reception.come(), self.size);
                 self.tell(&format_args!("ended after {come} of {size} bytes: {reason}"));
                 jobs::discard(cx, reception);
             }

@@ -76,6 +76,37 @@ fn requests_around_a_body_are_answered_in_order_however_they_are_cut() {
 }
 
 #[test]
+fn a_large_body_takes_no_byte_of_the_next_request() {
+    let (server, address) = start(&["--threads", "1"]);
+    let contents = [pattern(1, (40 << 20) + 3), pattern(2, (3 << 20) + 1)];
+    let requests = [put("/a", "", &contents[0]), put("/b", "", &contents[1]), request("GET", "/none", "")];
+    let mut stream = connect(address);
+    let mut sending = stream.try_clone().unwrap();
+    let sender = thread::spawn(move || sending.write_all(&requests.concat()));
+    let statuses = [0; 3].map(|_| read_answer(&mut stream).status);
+    assert_eq!(statuses, [201, 201, 404]);
+    sender.join().unwrap().unwrap();
+    assert_same(&fs::read(server.path("a")).unwrap(), &contents[0]);
+    assert_same(&fs::read(server.path("b")).unwrap(), &contents[1]);
+}
+
+#[test]
+fn large_bodies_are_received_while_others_dawdle() {
+    let (server, address) = start(&["--threads", "1", "--workers", "1"]);
+    let content = pattern(1, 5 << 20);
+    let request = put("/slow", "", &content);
+    // Each has given a worker enough to begin with, and then nothing.
+    let mut slow: Vec<_> = (0..4).map(|_| connect(address)).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(&request[..1 << 20]).unwrap());
+    assert_eq!(ask(address, &put("/quick", "", &content)).status, 201);
+    for stream in &mut slow {
+        stream.write_all(&request[1 << 20..]).unwrap();
+        assert!(read_answer(stream).status < 300);
+    }
+    assert_same(&fs::read(server.path("slow")).unwrap(), &content);
+}
+
+#[test]
 fn a_client_that_asks_is_told_to_go_on_and_others_are_not() {
     let (server, address) = start(&["--max-upload-size", "10"]);
     let mut stream = connect(address);
