@@ -13,7 +13,7 @@ use crate::connection::{HttpConnection, LIMITS, Phase};
 use crate::http::field::Field;
 use crate::http::request::{self, Request};
 use crate::http::status::Status;
-use crate::http::target::RelativePath;
+use crate::http::target::{RelativePath, query_value};
 use crate::jobs;
 use crate::listing::sorting::Sorting;
 use crate::listing::{Format, Listing};
@@ -37,6 +37,9 @@ impl HttpConnection {
         let Ok(path) = RelativePath::decode(request.path) else {
             return answer::status(self, cx, request, Status::BAD_REQUEST);
         };
+        if request.query.is_some_and(asks_for_listing) && path.is_directory() && cx.state().settings.answers.listing {
+            return self.list(cx, request, head.to_vec());
+        }
         let name = worker::name_of(&path);
         let now = cx.now();
         let worker = cx.state();
@@ -117,6 +120,11 @@ impl HttpConnection {
         }
         Ok(())
     }
+}
+
+/// Whether a listing is wanted by name: programs want it of directories that have an index, too.
+fn asks_for_listing(query: &[u8]) -> bool {
+    matches!(query_value(query, "format").as_deref(), Some(b"json" | b"html"))
 }
 
 /// The listing of a directory, written. Waits for the disk.

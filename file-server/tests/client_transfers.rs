@@ -97,6 +97,25 @@ fn a_directory_is_put_with_all_that_is_in_it() {
 }
 
 #[test]
+fn a_directory_is_listed_and_got_with_all_that_is_in_it() {
+    let server = Server::start(&[]);
+    fs::create_dir_all(server.path("tree/sub/empty")).unwrap();
+    for name in ["tree/a b", "tree/index.html", "tree/sub/ü%25"] {
+        fs::write(server.path(name), name).unwrap();
+    }
+    let (stdout, _) = expect(&client(&["ls", &http(&server, "/tree/")]), 0);
+    for name in ["a b", "index.html", "sub/"] {
+        assert!(stdout.lines().any(|line| line.ends_with(&format!("  {name}"))), "{stdout}");
+    }
+    let here = tempfile::tempdir().unwrap();
+    expect(&client_in(here.path(), &["get", &http(&server, "/tree/")]), 0);
+    for name in ["tree/a b", "tree/index.html", "tree/sub/ü%25"] {
+        assert_eq!(fs::read(here.path().join(name)).unwrap(), name.as_bytes());
+    }
+    assert!(here.path().join("tree/sub/empty").is_dir());
+}
+
+#[test]
 fn what_is_refused_is_told_and_the_rest_is_done() {
     let server = Server::start(&["--allow-upload", "--max-upload-size", "200000"]);
     let here = tempfile::tempdir().unwrap();
