@@ -39,7 +39,7 @@ macro_rules! tests_of {
     };
 }
 
-tests_of! { reactor epoll mio tokio polling calloop poll select thread }
+tests_of! { reactor epoll mio tokio polling calloop level poll select thread }
 
 fn echoes_every_byte_in_order_and_then_closes(name: &str) {
     echoes_whole_stream(client_of(name));

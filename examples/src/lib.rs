@@ -1,4 +1,47 @@
 //! Small programs on the reactor, one idea each; they are the examples of this crate.
+//!
+//! What they share stands here, and is little: how a line is said, and how a server says where it listens.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use reactor::{Result, ServerBuilder, SocketAddress};
 
 #[path = "../textbook/mod.rs"]
 pub mod textbook;
+
+/// Says a line on stdout.
+#[macro_export]
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::say_line(format_args!($($words)*))
+    };
+}
+
+/// What [`say!`] calls. A reader that has gone away has seen what it wanted, and is no reason to end.
+pub fn say_line(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Starts a server, says on stderr where it listens, and waits for its end.
+///
+/// # Errors
+/// As [`ServerBuilder::run`].
+pub fn serve<S: 'static>(builder: ServerBuilder<S>) -> Result {
+    let server = builder.start()?;
+    server.local_addresses().iter().for_each(tell_listening);
+    server.datagram_addresses().iter().for_each(|address| ready(format_args!("udp://{address}")));
+    server.wait().map(drop)
+}
+
+/// Says on stderr that a socket for streams is ready, the port known.
+pub fn tell_listening(address: &SocketAddress) {
+    match address {
+        SocketAddress::Inet(address) => ready(format_args!("tcp://{address}")),
+        SocketAddress::Unix(name) => ready(format_args!("{name}")),
+    }
+}
+
+fn ready(address: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "listening on {address}");
+}

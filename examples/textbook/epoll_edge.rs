@@ -3,13 +3,13 @@
 //! the others. It ends where programs begin: a peer that always sends holds the loop for as long as its buffer is full, at
 //! the limit of open files the clients in the backlog get no further edge and wait until another arrives, and nothing ever
 //! times out.
-#![allow(unsafe_code)]
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::connection::{BUFFER, Connection, Echo, is_clients_fault};
+use super::epoll::{self, EVENTS};
 use super::socket;
 
 /// Serves until the process ends.
@@ -19,13 +19,13 @@ use super::socket;
 pub fn serve(listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = OwnedFd::from(listener);
-    let epoll = create()?;
-    watch(&epoll, listener.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET)?;
+    let epoll = epoll::create()?;
+    epoll::watch(&epoll, listener.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET)?;
     let mut table: Vec<Option<Peer>> = Vec::new();
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS];
     let mut buffer = vec![0; BUFFER];
     loop {
-        let count = wait(&epoll, &mut events)?;
+        let count = epoll::wait(&epoll, &mut events)?;
         for &libc::epoll_event { events: ready, u64: fd } in &events[..count] {
             if fd == listener.as_raw_fd() as u64 {
                 accept_all(&epoll, &listener, &mut table);
@@ -77,7 +77,7 @@ fn accept_all(epoll: &OwnedFd, listener: &OwnedFd, table: &mut Vec<Option<Peer>>
         match socket::accept(listener, libc::SOCK_NONBLOCK) {
             Ok(socket) => {
                 let fd = socket.as_raw_fd() as usize;
-                if watch(epoll, socket.as_raw_fd(), BOTH_WAYS).is_err() {
+                if epoll::watch(epoll, socket.as_raw_fd(), BOTH_WAYS).is_err() {
                     continue;
                 }
                 if table.len() <= fd {
@@ -91,38 +91,7 @@ fn accept_all(epoll: &OwnedFd, listener: &OwnedFd, table: &mut Vec<Option<Peer>>
     }
 }
 
-fn create() -> io::Result<OwnedFd> {
-    // SAFETY: the call takes a flag and touches no memory of ours.
-    let fd = socket::checked(|| unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) } as isize)?;
-    // SAFETY: epoll_create1 has just made this descriptor, and nothing else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// Registers a descriptor once, for all of its life; its events bring its number.
-fn watch(epoll: &OwnedFd, fd: RawFd, events: i32) -> io::Result<()> {
-    let mut event = libc::epoll_event { events: events as u32, u64: fd as u64 };
-    socket::checked(|| {
-        // SAFETY: the kernel reads one event, which lives through the call.
-        let done = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) };
-        done as isize
-    })?;
-    Ok(())
-}
-
-/// Sleeps until something happens, and answers how many of `events` say what.
-#[inline]
-fn wait(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> io::Result<usize> {
-    socket::checked(|| {
-        // SAFETY: the kernel writes at most `events.len()` events, and `events` is ours alone meanwhile.
-        let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, -1) };
-        count as isize
-    })
-}
-
 const BOTH_WAYS: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
 /// What announces an end.
 const ENDING: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-
-/// Events taken by one call.
-const EVENTS: usize = 1024;

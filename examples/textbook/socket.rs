@@ -1,4 +1,4 @@
-//! The three calls on sockets that every textbook server makes.
+//! The calls on sockets that every textbook server makes.
 #![allow(unsafe_code)]
 
 use std::io;

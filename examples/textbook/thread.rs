@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
+use super::blocking::{echo, is_passing};
 use super::connection::BUFFER;
 use super::socket;
 
@@ -29,33 +30,8 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         // Without memory for a thread the connection is closed: the closure is dropped, and the socket with it.
-        let _ = thread::Builder::new().stack_size(STACK).spawn(move || echo(&socket));
+        let _ = thread::Builder::new().stack_size(STACK).spawn(move || echo(&socket, &mut vec![0; BUFFER]));
     }
-}
-
-/// The life of one connection.
-fn echo(socket: &OwnedFd) {
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(received @ 1..) = socket::receive(socket, &mut buffer) {
-        if send_all(socket, &buffer[..received]).is_err() {
-            return;
-        }
-    }
-}
-
-/// A blocking send may still take less than it is given, when a signal comes in between.
-fn send_all(socket: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let sent = socket::send(socket, bytes)?;
-        bytes = &bytes[sent..];
-    }
-    Ok(())
-}
-
-/// Whether accepting may work again later: one client gave up, or descriptors or memory are short.
-fn is_passing(error: &io::Error) -> bool {
-    let passing = [libc::ECONNABORTED, libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
 /// Enough for the calls above, a thirty-second of the default.

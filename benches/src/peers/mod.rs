@@ -79,7 +79,7 @@ impl Peer {
 }
 
 /// All peers; the one that the others are measured by comes second.
-pub const ALL: [Peer; 9] = [
+pub const ALL: [Peer; 10] = [
     Peer::new("reactor", reactor::serve, "this project").answering(reactor::answer),
     Peer::new("epoll", textbook::epoll_edge::serve, "bare edge-triggered epoll, the practical limit")
         .answering(writes::answer),
@@ -87,6 +87,7 @@ pub const ALL: [Peer; 9] = [
     Peer::new("tokio", tokio::serve, "tokio on one thread, a task for each connection").answering(tokio::answer),
     Peer::new("polling", polling::serve, "polling as smol uses it: async-io, and a task for each connection"),
     Peer::new("calloop", calloop::serve, "calloop, a callback for each connection"),
+    Peer::new("level", textbook::epoll_level::serve, "the textbook loop on level-triggered epoll"),
     Peer::new("poll", textbook::poll::serve, "the textbook loop on poll"),
     Peer::new("select", textbook::select::serve, "the textbook loop on select").up_to(1000, 450),
     Peer::new("thread", textbook::thread::serve, "the textbook server of a thread for each connection")

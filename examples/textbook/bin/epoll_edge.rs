@@ -1,7 +1,14 @@
-//! The textbook server on edge-triggered `epoll`, as a program: `cargo run -p examples --example textbook_epoll_edge -- [ADDR]`.
+//! The textbook echo server on edge-triggered epoll(7), as a program. Where it ends is told in `textbook/epoll_edge.rs`.
+//!
+//! Try:
+//!
+//!     cargo run -p examples --example textbook_epoll_edge
+//!     nc 127.0.0.1 7777
+//!
+//! What you type comes back. Under `strace` each message is an `epoll_wait`, a `recvfrom` and a `sendto`; no list is copied.
 
 use examples::textbook::{self, epoll_edge};
 
 fn main() -> std::io::Result<()> {
-    textbook::run(epoll_edge::serve)
+    textbook::run("Sends back what it is sent: the textbook server on edge-triggered epoll(7).", epoll_edge::serve)
 }
