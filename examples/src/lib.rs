@@ -45,3 +45,10 @@ pub fn tell_listening(address: &SocketAddress) {
 fn ready(address: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "listening on {address}");
 }
+
+/// Text that a stranger has sent, fit for a terminal: on one line, and nothing in it that the terminal would obey.
+#[must_use]
+pub fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
