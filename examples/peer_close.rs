@@ -137,8 +137,8 @@ fn hurry_keepalive() -> Result {
 }
 
 fn ip_link(state: &str) -> Result {
-    let status = Command::new("ip").args(["link", "set", "lo", state]).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("ip link failed; run this under `unshare -rn`")) }
+    let done = Command::new("ip").args(["link", "set", "lo", state]).status()?.success();
+    if done { Ok(()) } else { Err(io::Error::other("ip link failed; run this under `unshare -rn`")) }
 }
 
 fn main() -> Result {

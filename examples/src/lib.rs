@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use reactor::{Result, ServerBuilder, SocketAddress};
+use reactor::{Result, Server, ServerBuilder, SocketAddress};
 
 #[path = "../textbook/mod.rs"]
 pub mod textbook;
@@ -28,10 +28,18 @@ pub fn say_line(line: fmt::Arguments<'_>) {
 /// # Errors
 /// As [`ServerBuilder::run`].
 pub fn serve<S: 'static>(builder: ServerBuilder<S>) -> Result {
+    start(builder)?.wait().map(drop)
+}
+
+/// Starts a server and says on stderr where it listens.
+///
+/// # Errors
+/// As [`ServerBuilder::start`].
+pub fn start<S: 'static>(builder: ServerBuilder<S>) -> Result<Server<S>> {
     let server = builder.start()?;
     server.local_addresses().iter().for_each(tell_listening);
     server.datagram_addresses().iter().for_each(|address| ready(format_args!("udp://{address}")));
-    server.wait().map(drop)
+    Ok(server)
 }
 
 /// Says on stderr that a socket for streams is ready, the port known.
