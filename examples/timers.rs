@@ -5,7 +5,7 @@
 //! the next tick is reckoned from the first; a timer is never early; and to set one and take it back costs the same however many
 //! there are.
 //!
-//! Try, alone; the second shows what the loop does meanwhile, which is nothing:
+//! Try, alone; the second shows what the loop does meanwhile, which is to wait:
 //!
 //!     cargo run -p examples --example timers -- --every 100 --count 10
 //!     strace -f target/debug/examples/timers --count 3
