@@ -31,9 +31,9 @@ struct Options {
     /// Where to connect to: IP:PORT or IP:FIRST-LAST, each.
     #[arg(required = true, value_parser = addresses)]
     targets: Vec<VecDeque<SocketAddr>>,
-    /// When all must be done, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 2000)]
-    deadline: u64,
+    /// When all must be done.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "2s")]
+    deadline: Duration,
     /// How many attempts are under way at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     at_once: u16,
@@ -136,7 +136,7 @@ fn main() -> Result {
         waiting: options.targets.into_iter().flatten().collect(),
         under_way: 0,
         at_once: options.at_once.into(),
-        deadline: Instant::now() + Duration::from_millis(options.deadline),
+        deadline: Instant::now() + options.deadline,
         options: connect_options,
         verbose: options.verbose,
         ends: BTreeMap::new(),

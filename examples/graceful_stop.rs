@@ -7,7 +7,7 @@
 //!
 //! Try:
 //!
-//!     cargo run -p examples --example graceful_stop -- --work 3000
+//!     cargo run -p examples --example graceful_stop -- --work 3s
 //!     echo report | nc 127.0.0.1 7777
 //!
 //! Press Ctrl-C at the server within the three seconds: `nc` still gets `done: report`, and the server says `connections: 1 ended by themselves, 0 were cut`.
@@ -28,12 +28,12 @@ struct Options {
     /// Where to listen.
     #[arg(default_value = "127.0.0.1:7777")]
     address: String,
-    /// How long the work for a line takes, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 3000)]
-    work: u64,
-    /// How long the end may take, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    grace: u64,
+    /// How long the work for a line takes.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "3s")]
+    work: Duration,
+    /// How long the end may take.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "10s")]
+    grace: Duration,
 }
 
 struct Worker {
@@ -87,9 +87,9 @@ impl Handler for Worker {
 
 fn main() -> Result {
     let options = Options::parse();
-    let work = Duration::from_millis(options.work);
-    let make = move |_peer: &_| Worker { lines: Lines::new(1024), work, jobs: VecDeque::new(), ending: false };
-    let builder = Server::builder().shutdown_on_signals(Duration::from_millis(options.grace));
+    let make =
+        move |_peer: &_| Worker { lines: Lines::new(1024), work: options.work, jobs: VecDeque::new(), ending: false };
+    let builder = Server::builder().shutdown_on_signals(options.grace);
     let report = examples::start(builder.listen(options.address, make)?)?.wait()?;
     say!("connections: {} ended by themselves, {} were cut", report.clean, report.cut);
     Ok(())

@@ -7,7 +7,7 @@
 //!
 //! Try:
 //!
-//!     cargo run -p examples --example idle_timeout -- --timeout 5000
+//!     cargo run -p examples --example idle_timeout -- --timeout 5s
 //!     nc 127.0.0.1 7777
 //!
 //! Type now and then and it stays; say nothing for five seconds and `nc` ends, and the server says `127.0.0.1:41234: idle for too long`.
@@ -26,9 +26,9 @@ struct Options {
     /// Where to listen.
     #[arg(default_value = "127.0.0.1:7777")]
     address: String,
-    /// How long nothing may move, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..1_000_000_000))]
-    timeout: u64,
+    /// How long nothing may move, such as 500ms or 1m.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "5s")]
+    timeout: Duration,
 }
 
 struct Echo {
@@ -48,7 +48,7 @@ impl Handler for Echo {
 
 fn main() -> Result {
     let options = Options::parse();
-    let listen_options = ListenOptions::default().idle_timeout(Duration::from_millis(options.timeout));
+    let listen_options = ListenOptions::default().idle_timeout(options.timeout);
     let make = |peer: &SocketAddress| Echo { peer: peer.clone() };
     examples::serve(Server::builder().listen_with(options.address, &listen_options, Sharing::default(), make)?)
 }

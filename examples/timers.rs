@@ -7,7 +7,7 @@
 //!
 //! Try, alone; the second shows what the loop does meanwhile, which is to wait:
 //!
-//!     cargo run -p examples --example timers -- --every 100 --count 10
+//!     cargo run -p examples --example timers -- --every 100ms --count 10
 //!     strace -f target/debug/examples/timers --count 3
 //!
 //! It says `tick 1 at 100 ms, 0.2 ms late` and so on, without the lateness adding up, and at last `watchdog: no tick for 250 ms`.
@@ -23,9 +23,9 @@ use reactor::{EventLoop, LoopContext, Result, TaskId};
 /// Ticks without drift, under the eyes of a watchdog.
 #[derive(Parser)]
 struct Options {
-    /// Milliseconds between two ticks.
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    every: u32,
+    /// How long from one tick to the next.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "100ms")]
+    every: Duration,
     /// How many ticks.
     #[arg(long, default_value_t = 10)]
     count: u32,
@@ -76,7 +76,6 @@ fn set_watchdog(cx: &mut LoopContext<'_, Metronome>) -> Result {
 
 fn main() -> Result {
     let Options { every, count } = Options::parse();
-    let every = Duration::from_millis(every.into());
     let metronome = Metronome { began: Instant::now(), every, count, ticks: 0, watchdog: None };
     let mut event_loop = EventLoop::new(metronome)?;
     if count > 0 {

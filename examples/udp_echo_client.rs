@@ -35,9 +35,9 @@ struct Options {
     /// How many datagrams.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// How long to wait for each to come back, in milliseconds; then it counts as lost.
-    #[arg(long, value_name = "MS", default_value_t = 1000)]
-    timeout: u64,
+    /// How long to wait for each to come back; then it counts as lost.
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration, default_value = "1s")]
+    timeout: Duration,
     /// Connect the socket: the kernel shows what the server sends and nothing else.
     #[arg(long)]
     connected: bool,
@@ -105,7 +105,6 @@ impl DatagramHandler<Result> for Asker {
 
 fn main() -> Result {
     let Options { server, count, timeout, connected } = Options::parse();
-    let timeout = Duration::from_millis(timeout);
     let asker = Asker { server: server.into(), timeout, sent: 0, count, lost: 0, timer: None };
     let mut event_loop = EventLoop::new(Ok(()))?;
     if connected {

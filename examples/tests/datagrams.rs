@@ -58,12 +58,12 @@ fn nobody_there_is_told_by_the_network() {
 fn what_does_not_come_back_is_lost_and_what_a_stranger_sends_is_no_answer() {
     let (server, address) = udp_socket();
     let (stranger, stranger_address) = udp_socket();
-    let mut lost = Program::start("udp_echo_client", &[&address.to_string(), "--count", "1", "--timeout", "50"]);
+    let mut lost = Program::start("udp_echo_client", &[&address.to_string(), "--count", "1", "--timeout", "50ms"]);
     assert_eq!(lost.stdout.next(), "datagram 1 of 1: lost");
     assert_eq!(lost.wait().code(), Some(1));
     server.recv(&mut [0; 100]).unwrap();
 
-    let mut client = Program::start("udp_echo_client", &[&address.to_string(), "--count", "1", "--timeout", "30000"]);
+    let mut client = Program::start("udp_echo_client", &[&address.to_string(), "--count", "1", "--timeout", "30s"]);
     let mut bytes = [0; 100];
     let (length, from) = server.recv_from(&mut bytes).unwrap();
     let client_address = SocketAddr::from((Ipv4Addr::LOCALHOST, from.port()));

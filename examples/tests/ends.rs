@@ -42,7 +42,7 @@ fn attempts_are_told_apart() {
     // The broadcast address of the loopback interface, to which TCP has no way.
     let unreachable = "127.255.255.255:7";
     let targets = [&connected.to_string(), &refused.to_string(), &late.to_string(), unreachable];
-    let mut lines = scan(&[&targets[..], &["--deadline", "3000", "--verbose"]].concat());
+    let mut lines = scan(&[&targets[..], &["--deadline", "3s", "--verbose"]].concat());
     let summary = "1 connected, 1 refused, 1 timed out, 1 unreachable";
     assert_eq!(lines.pop().unwrap(), summary);
     lines.sort();
@@ -68,7 +68,7 @@ fn a_range_is_scanned_a_few_at_a_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let range = format!("127.0.0.1:{}-{}", port - 50, port);
-    let lines = scan(&[&range, "--at-once", "3", "--deadline", "20000"]);
+    let lines = scan(&[&range, "--at-once", "3", "--deadline", "20s"]);
     assert!(lines.contains(&format!("127.0.0.1:{port}: connected")), "{lines:?}");
     let counts = lines.last().unwrap().split(", ").map(|part| part.split(' ').next().unwrap().parse::<u32>().unwrap());
     assert_eq!(counts.sum::<u32>(), 51);

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 #[test]
 fn a_silent_connection_is_closed_and_a_busy_one_is_not() {
-    let (mut server, address) = Program::serve("idle_timeout", &["127.0.0.1:0", "--timeout", "2000"]);
+    let (mut server, address) = Program::serve("idle_timeout", &["127.0.0.1:0", "--timeout", "2s"]);
     let mut busy = connect(address);
     let mut silent = connect(address);
     while !is_readable(&silent, std::time::Duration::from_millis(10)) {
@@ -45,7 +45,7 @@ fn what_came_with_the_last_line_is_the_other_protocols() {
 
 #[test]
 fn the_metronome_is_never_early_and_the_watchdog_barks_last() {
-    let mut program = Program::start("timers", &["--every", "20", "--count", "5"]);
+    let mut program = Program::start("timers", &["--every", "20ms", "--count", "5"]);
     for tick in 1..=5 {
         let line = program.stdout.next();
         assert!(
@@ -59,7 +59,7 @@ fn the_metronome_is_never_early_and_the_watchdog_barks_last() {
 
 #[test]
 fn what_is_under_way_is_finished_before_the_end() {
-    let (mut server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "500", "--grace", "30000"]);
+    let (mut server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "500ms", "--grace", "30s"]);
     let mut client = LineClient::connect(address);
     let idle = connect(address);
     client.say("report");
@@ -79,7 +79,7 @@ fn what_is_under_way_is_finished_before_the_end() {
 
 #[test]
 fn what_is_not_finished_in_time_is_cut() {
-    let (mut server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "600000", "--grace", "100"]);
+    let (mut server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "10m", "--grace", "100ms"]);
     let mut client = LineClient::connect(address);
     client.say("report");
     assert_eq!(server.stdout.next(), "working: report");
@@ -90,8 +90,7 @@ fn what_is_not_finished_in_time_is_cut() {
 
 #[test]
 fn a_second_signal_ends_all_at_once() {
-    let (mut server, address) =
-        Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "600000", "--grace", "600000"]);
+    let (mut server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "10m", "--grace", "10m"]);
     let mut client = LineClient::connect(address);
     client.say("report");
     assert_eq!(server.stdout.next(), "working: report");
@@ -103,7 +102,7 @@ fn a_second_signal_ends_all_at_once() {
 
 #[test]
 fn an_end_of_input_does_not_end_the_work() {
-    let (_server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "20"]);
+    let (_server, address) = Program::serve("graceful_stop", &["127.0.0.1:0", "--work", "20ms"]);
     let mut client = LineClient::connect(address);
     client.say("one");
     client.say("two");
