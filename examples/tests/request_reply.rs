@@ -7,7 +7,7 @@ mod common;
 use std::io::Write;
 use std::net::TcpListener;
 
-use common::{Program, connect, expect_bytes, expect_end};
+use common::{Program, accept, connect, expect_bytes, expect_end};
 
 #[test]
 fn each_message_is_logged_and_answered() {
@@ -62,7 +62,7 @@ fn a_client_without_its_answers_fails() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut client = Program::start("request_reply_client", &[&address.to_string()]);
-    drop(listener.accept().unwrap());
+    drop(accept(&listener));
     assert_eq!(client.wait().code(), Some(1));
     client.stderr.wait_for("3 answers are missing");
 }
