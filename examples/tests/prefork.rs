@@ -25,8 +25,19 @@ fn number_in(line: &str) -> u32 {
 
 /// Whether a process runs; one that nobody has asked for yet does not.
 fn runs(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
-    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with(['Z', 'X']))
+    state(&format!("/proc/{process}")).is_some_and(|state| !"ZX".contains(state))
+}
+
+/// Whether all threads of a process are stopped: they are told one by one.
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.into_iter().all(|thread| state(thread.unwrap().path().to_str().unwrap()) == Some('T'))
+}
+
+/// The letter of proc_pid_stat(5) for the state of a process or a thread, if it is there.
+fn state(directory: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 fn kill(process: u32, signal: Signal) {
@@ -55,6 +66,7 @@ fn a_child_that_crashes_is_replaced_and_no_zombie_stays() {
     // Both accept: the one that stayed is stopped, so that the heir alone is left to answer.
     let stayed = wanted.into_iter().find(|child| *child != heir).unwrap();
     kill(stayed, Signal::STOP);
+    wait_until("it is stopped", || is_stopped(stayed));
     assert_eq!(number_in(&LineClient::connect(address).hear().unwrap()), heir);
     kill(stayed, Signal::CONT);
 }
