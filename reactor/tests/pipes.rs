@@ -230,6 +230,22 @@ fn what_a_pipe_has_no_room_for_waits_and_its_leaving_is_told() {
 }
 
 #[test]
+fn who_was_told_of_congestion_is_told_of_its_end_even_if_nothing_had_to_wait() {
+    let mut limits = Limits::default();
+    (limits.low_mark, limits.high_mark) = (1000, 2000);
+    let server = TestLoop::start(limits, |_| ());
+    let (_reader, writer) = pipe().unwrap();
+    let (id, told) = write_to(&server, writer);
+    // More than the mark, and less than a pipe has room for.
+    server.on_loop(move |cx| {
+        let mut writer = cx.writer(id).unwrap();
+        writer.send([1; 4096]).unwrap();
+        assert!(writer.is_congested());
+    });
+    assert_eq!(next(&told), Told::Drained);
+}
+
+#[test]
 fn the_queue_is_bounded_and_one_send_too_many_takes_nothing() {
     let mut limits = Limits::default();
     limits.max_output = 1 << 20;

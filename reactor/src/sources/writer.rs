@@ -37,7 +37,8 @@ use crate::token::{SourceId, Token};
 /// # reactor::Result::Ok(())
 /// ```
 pub trait ByteWriter<S = ()>: Any {
-    /// Bytes had to wait, and now no more than [`Limits::low_mark`](crate::Limits::low_mark) do.
+    /// Bytes had to wait, or more than [`Limits::low_mark`](crate::Limits::low_mark) were sent at once, and now no more than
+    /// that do.
     ///
     /// # Errors
     /// An error closes the source, as from every callback.
@@ -88,7 +89,7 @@ impl Writer<'_> {
     /// `StorageFull`: more would wait than [`Limits::max_output`](crate::Limits::max_output); nothing of it is taken, and the
     /// writer goes on. `BrokenPipe`: it is closing.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result {
-        let (bytes, most) = (bytes.as_ref(), self.engine.limits.max_output);
+        let (bytes, most, low_mark) = (bytes.as_ref(), self.engine.limits.max_output, self.engine.limits.low_mark);
         let closing = || io::Error::new(io::ErrorKind::BrokenPipe, "the writer is closing");
         let ended = self.engine.watched(self.token).is_none_or(|watched| watched.ended);
         let (_, state) = self.engine.source_state::<WriterState>(self.token).ok_or_else(closing)?;
@@ -103,6 +104,8 @@ impl Writer<'_> {
         }
         if !bytes.is_empty() {
             state.queue.append(bytes);
+            // Who has been told that the writer is congested waits to hear that it is not, even if all is written at once.
+            state.tell_drained |= state.queued() > low_mark;
             self.engine.hold_drain(self.token, true);
             self.engine.wake_source(self.token);
         }
@@ -185,7 +188,7 @@ pub(crate) struct WriterState {
     pub(crate) portion: Option<Arc<Portion>>,
     /// What became of a job.
     pub(crate) outcome: Option<io::Result<()>>,
-    /// Bytes had to wait: `on_drained` is due when few do.
+    /// Bytes had to wait, or were many: `on_drained` is due when few do.
     pub(crate) tell_drained: bool,
     /// It closes when all is written.
     pub(crate) finishing: bool,
