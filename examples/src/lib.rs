@@ -38,7 +38,7 @@ pub fn serve<S: 'static>(builder: ServerBuilder<S>) -> Result {
 pub fn start<S: 'static>(builder: ServerBuilder<S>) -> Result<Server<S>> {
     let server = builder.start()?;
     server.local_addresses().iter().for_each(tell_listening);
-    server.datagram_addresses().iter().for_each(|address| ready(format_args!("udp://{address}")));
+    server.datagram_addresses().iter().for_each(tell_bound);
     Ok(server)
 }
 
@@ -48,6 +48,11 @@ pub fn tell_listening(address: &SocketAddress) {
         SocketAddress::Inet(address) => ready(format_args!("tcp://{address}")),
         SocketAddress::Unix(name) => ready(format_args!("{name}")),
     }
+}
+
+/// Says on stderr that a UDP socket is ready, the port known.
+pub fn tell_bound(address: &SocketAddress) {
+    ready(format_args!("udp://{address}"));
 }
 
 fn ready(address: fmt::Arguments<'_>) {
