@@ -1,16 +1,20 @@
 //! A TCP proxy: each client gets a connection to the target, and a relay between the two.
 //!
-//! It shows `connect`, which does not wait, and `relay_to`, which moves bytes both ways, with back-pressure and half-close, and
-//! without a copy where much comes at once. Try, with a web server such as `python3 -m http.server 8000` running:
+//! The trap: two sockets, each of which may be faster than the other, end before it, or fail. Who reads from one and writes to the other
+//! without looking keeps in memory whatever the slower one does not take; who closes both at the first end of stream cuts off the
+//! answer; who turns a reset into an end tells the other side that half a file was all of it. Here connecting does not wait, and
+//! `relay_to` moves bytes both ways with back-pressure, half-closes and resets, and without a copy where much comes at once.
 //!
-//! ```text
-//! cargo run -p examples --example proxy -- 127.0.0.1:7000 127.0.0.1:8000
-//! curl http://127.0.0.1:7000/
-//! ```
+//! Try, with a web server such as `python3 -m http.server 8000` running:
 //!
-//! Expect what the web server itself would answer. Any stream will do: hosts by name, `unix:/path` on either side.
+//!     cargo run -p examples --example proxy -- 127.0.0.1:7777 127.0.0.1:8000
+//!     curl http://127.0.0.1:7777/
+//!
+//! You see what the web server itself would answer. Any stream will do: hosts by name, `unix:/path` on either side.
 
-use std::io::{self, Write};
+#![forbid(unsafe_code)]
+
+use std::io;
 
 use clap::Parser;
 use reactor::net::Target;
@@ -19,7 +23,7 @@ use reactor::{Address, ConnectOptions, Context, Handler, Input, Result, Server};
 /// Passes connections on to another address.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen, such as 127.0.0.1:7000.
+    /// Where to listen, such as 127.0.0.1:7777.
     listen: Address,
     /// Where each connection is passed on to.
     target: Address,
@@ -46,10 +50,6 @@ impl Handler for Side {
 fn main() -> Result {
     let options = Options::parse();
     let target = Target::try_from(options.target).map_err(io::Error::from)?;
-    let proxy = Server::builder()
-        .threads(options.threads)
-        .listen(options.listen, move |_peer| Side(Some(target.clone())))?
-        .start()?;
-    writeln!(io::stderr(), "listening on tcp://{}", proxy.local_addresses()[0])?;
-    proxy.wait().map(drop)
+    let proxy = Server::builder().threads(options.threads);
+    examples::serve(proxy.listen(options.listen, move |_peer| Side(Some(target.clone())))?)
 }

@@ -2,63 +2,41 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// How long a read or a write may wait.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "examples", "--example", "proxy", "--"]).args(arguments);
-    command.stdin(Stdio::null());
-    command
-}
+use common::{Program, accept, connect};
 
 /// A proxy that runs, until this is dropped.
 struct Proxy {
-    /// Cargo has become the proxy; see execve(2).
-    child: Child,
-    address: String,
+    program: Program,
+    address: SocketAddr,
 }
 
 impl Proxy {
     fn start(target: &TcpListener) -> Self {
         let target = target.local_addr().unwrap().to_string();
-        let mut child = command(&["127.0.0.1:0", &target]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| line.strip_prefix("listening on tcp://").map(str::to_owned));
-        Self { child, address: address.expect("it says where it listens") }
+        let (program, address) = Program::serve("proxy", &["127.0.0.1:0", &target]);
+        Self { program, address }
     }
 
     /// Memory that the process has for itself.
     fn anonymous_kib(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.program.child.id())).unwrap();
         let field = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         field.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// A client, and what comes to the target for it.
     fn pair(&self, target: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(&self.address).unwrap();
-        let (far, _) = target.accept().unwrap();
-        for stream in [&client, &far] {
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        }
+        let client = connect(self.address);
+        let far = accept(target);
         (client, far)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -124,11 +102,4 @@ fn a_target_that_does_not_read_costs_no_memory() {
     // 256 KiB may wait, besides the buffer that all reads go through.
     let grown = proxy.anonymous_kib().saturating_sub(before);
     assert!(sent > 1 << 20 && grown < 2 << 10, "{sent} bytes were sent and {grown} KiB taken");
-}
-
-#[test]
-fn help_says_how_to_call_it() {
-    let output = command(&["--help"]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("<LISTEN> <TARGET>"), "{text}");
 }
