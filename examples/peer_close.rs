@@ -14,7 +14,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
@@ -22,7 +21,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use examples::say;
-use reactor::{CloseReason, ConnId, Context, EventLoop, Handler, Input, ListenOptions, Result};
+use reactor::{
+    CloseReason, ConnId, Context, EventLoop, Handler, Input, Keepalive, ListenOptions, Result, SocketOptions,
+};
 use rustix::net::sockopt::set_socket_linger;
 
 /// Shows the ways in which a peer can go, and what the handler is told of each.
@@ -128,14 +129,6 @@ fn show(event_loop: &mut EventLoop<Seen>, way: Way) -> Result {
     }
 }
 
-/// The system's defaults are two hours, nine times and 75 seconds. They are of one network namespace, which must be our own.
-fn hurry_keepalive() -> Result {
-    for (name, value) in [("time", "1"), ("intvl", "1"), ("probes", "3")] {
-        fs::write(format!("/proc/sys/net/ipv4/tcp_keepalive_{name}"), value)?;
-    }
-    ip_link("up")
-}
-
 fn ip_link(state: &str) -> Result {
     let done = Command::new("ip").args(["link", "set", "lo", state]).status()?.success();
     if done { Ok(()) } else { Err(io::Error::other("ip link failed; run this under `unshare -rn`")) }
@@ -144,10 +137,13 @@ fn ip_link(state: &str) -> Result {
 fn main() -> Result {
     let options = Options::parse();
     if options.ways.iter().any(|way| matches!(way, Way::Keepalive)) {
-        hurry_keepalive()?;
+        // A new network is there and not up.
+        ip_link("up")?;
     }
-    let mut listen_options = ListenOptions::default();
-    listen_options.keepalive = true;
+    // The system's defaults are two hours, 75 seconds and nine times.
+    let second = Duration::from_secs(1);
+    let keepalive = Keepalive::after(second).interval(second).count(3);
+    let listen_options = ListenOptions::default().socket(SocketOptions::default().keepalive(keepalive));
     let mut event_loop = EventLoop::new(Seen::default())?;
     event_loop.listen("127.0.0.1:0", &listen_options, |_peer| Watcher)?;
     options.ways.into_iter().try_for_each(|way| show(&mut event_loop, way))

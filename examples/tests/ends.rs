@@ -123,12 +123,7 @@ fn a_network_that_is_gone_is_found_out_by_keepalive() {
     if !common::has_tool("ip") || !common::has_tool("unshare") {
         return;
     }
-    if !own_network(Command::new("unshare").args([
-        "-rn",
-        "sh",
-        "-c",
-        "echo 7200 > /proc/sys/net/ipv4/tcp_keepalive_time",
-    ])) {
+    if !own_network(Command::new("unshare").args(["-rn", "ip", "link", "set", "lo", "up"])) {
         return println!("skipped: this machine does not let us have a network of our own");
     }
     let output = run(Command::new("unshare").arg("-rn").arg(binary("peer_close")).arg("keepalive"));
