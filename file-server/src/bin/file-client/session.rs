@@ -254,7 +254,7 @@ pub(crate) fn failure_of(reason: &CloseReason) -> Failure {
     match reason {
         CloseReason::ConnectFailed(error) => Failure::passing(format!("cannot connect: {error}")),
         CloseReason::Eof => Failure::passing("the server closed the connection too early"),
-        CloseReason::Timeout => Failure::passing("the server was silent for too long"),
+        CloseReason::Timeout(_) => Failure::passing("the server was silent for too long"),
         reason => Failure::passing(format!("the connection broke: {reason}")),
     }
 }
