@@ -35,8 +35,8 @@ fn is_served(mut client: TcpStream) -> bool {
 #[test]
 fn who_cannot_be_watched_is_closed_and_the_next_ones_are_served() {
     for error in ["ENOMEM", "ENOSPC"] {
-        // The loop adds its waker, its listener and its signals, then the connections: of those, every second one fails.
-        let Some(faulty) = Faulty::start(&[&format!("epoll_ctl:error={error}:when=5+2")], &[]) else { return };
+        // The loop adds its waker, its listener and two sets of signals, then the connections: of those, every second one fails.
+        let Some(faulty) = Faulty::start(&[&format!("epoll_ctl:error={error}:when=6+2")], &[]) else { return };
         let served: Vec<_> = (0..10).map(|_| is_served(faulty.server.connect())).collect();
         assert_eq!(served, [true, false].repeat(5));
         let trace = faulty.stop(&["epoll_ctl"]);
@@ -47,7 +47,7 @@ fn who_cannot_be_watched_is_closed_and_the_next_ones_are_served() {
 
 #[test]
 fn streams_go_on_while_others_cannot_be_watched() {
-    let Some(faulty) = Faulty::start(&["epoll_ctl:error=ENOSPC:when=8+"], &[]) else { return };
+    let Some(faulty) = Faulty::start(&["epoll_ctl:error=ENOSPC:when=9+"], &[]) else { return };
     let streams = start_streams(faulty.server.tcp_address(), 4, 1 << 20);
     // The kernel hands clients out in the order in which they came.
     (0..20).for_each(|_| assert!(!is_served(faulty.server.connect())));

@@ -85,23 +85,11 @@ impl Engine {
     /// Takes a connection whose handler has been told out of the loop. The socket closes, or lingers.
     pub(crate) fn retire(&mut self, token: Token, reason: &CloseReason) {
         let key = token.key();
-        self.drop_attempt(token);
-        if self.is_relayed(token) {
-            self.end_relay(token, reason);
-        }
         let Some(connection) = self.connection(token) else { return };
-        let timers = connection.timers().to_vec();
-        let waiting = connection.held() + connection.unread();
-        let governed = connection.governor().is_some();
-        for timer in timers {
-            self.timers.cancel(timer);
-        }
-        self.leave_all(token);
-        if governed {
-            self.drop_governor(token);
+        if connection.has_extra() {
+            self.let_go(token, reason);
         }
         self.idle.forget(&mut self.sources, key.index);
-        self.counters.buffered.subtract(waiting as u64);
         self.counters.count_close(reason);
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else { return };
         if lingers(connection, reason) {
@@ -117,6 +105,26 @@ impl Engine {
         self.sources.remove(key);
         self.counters.open.subtract(1);
         self.vacancy = true;
+    }
+
+    /// Ends what an ended connection had under way: its attempt, relay, timers, groups, deadlines, and the bytes that waited.
+    fn let_go(&mut self, token: Token, reason: &CloseReason) {
+        self.drop_attempt(token);
+        if self.is_relayed(token) {
+            self.end_relay(token, reason);
+        }
+        let Some(connection) = self.connection(token) else { return };
+        let timers = connection.timers().to_vec();
+        let waiting = connection.held() + connection.unread();
+        let governed = connection.governor().is_some();
+        for timer in timers {
+            self.timers.cancel(timer);
+        }
+        self.leave_all(token);
+        if governed {
+            self.drop_governor(token);
+        }
+        self.counters.buffered.subtract(waiting as u64);
     }
 
     /// Turns an ended connection into a socket that discards input until the peer's end.

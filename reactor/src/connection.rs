@@ -56,11 +56,6 @@ struct Extra {
     output: Output,
     timers: Vec<TimerId>,
     rare: Option<Box<Rare>>,
-    /// The groups it is in, each with its place there.
-    memberships: Vec<Membership>,
-    relay: Option<Box<Relay>>,
-    /// Descriptors that have come and that the handler has not taken.
-    passed: Vec<OwnedFd>,
 }
 
 /// What few connections have, some of the time.
@@ -68,6 +63,11 @@ struct Extra {
 struct Rare {
     attempt: Option<Box<Attempt>>,
     governor: Option<Box<Governor>>,
+    relay: Option<Box<Relay>>,
+    /// The groups it is in, each with its place there.
+    memberships: Vec<Membership>,
+    /// Descriptors that have come and that the handler has not taken.
+    passed: Vec<OwnedFd>,
 }
 
 /// What reading once brought.
@@ -296,7 +296,7 @@ impl Connection {
             // The handler has taken all the bytes, and left these.
             self.take_passed();
         }
-        let waiting = self.extra.as_ref().map_or(0, |extra| extra.passed.len());
+        let waiting = self.known_rare().map_or(0, |rare| rare.passed.len());
         match fd_passing::receive(self.fd.as_fd(), into) {
             Ok(Received { lost: true, .. }) => self.note_no_bytes(Err(lost_fds())),
             Ok(Received { passed, .. }) if waiting + passed.len() > limits.fds_per_connection => {
@@ -306,7 +306,7 @@ impl Connection {
             Ok(Received { count, passed, .. }) => {
                 self.last_activity = clock.stamp();
                 if !passed.is_empty() {
-                    self.extra().passed.extend(passed);
+                    self.rare().passed.extend(passed);
                 }
                 Fill::Data(count)
             }
@@ -516,12 +516,12 @@ impl Connection {
     }
 
     pub(crate) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
-        self.extra.as_mut()?.rare.as_mut()?.attempt.as_deref_mut()
+        self.known_rare_mut()?.attempt.as_deref_mut()
     }
 
     /// The attempt has ended.
     pub(crate) fn take_attempt(&mut self) -> Option<Attempt> {
-        let attempt = self.extra.as_mut()?.rare.as_mut()?.attempt.take();
+        let attempt = self.known_rare_mut()?.attempt.take();
         self.drop_idle_rare();
         attempt.map(|attempt| *attempt)
     }
@@ -531,9 +531,23 @@ impl Connection {
     }
 
     #[cold]
+    /// Whether it has more than a socket: bytes that wait, timers, and the like.
+    #[inline]
+    pub(crate) fn has_extra(&self) -> bool {
+        self.extra.is_some()
+    }
+
+    fn known_rare(&self) -> Option<&Rare> {
+        self.extra.as_ref()?.rare.as_deref()
+    }
+
+    fn known_rare_mut(&mut self) -> Option<&mut Rare> {
+        self.extra.as_mut()?.rare.as_deref_mut()
+    }
+
     fn drop_idle_rare(&mut self) {
         if let Some(extra) = &mut self.extra
-            && extra.rare.as_ref().is_some_and(|rare| rare.attempt.is_none() && rare.governor.is_none())
+            && extra.rare.as_ref().is_some_and(|rare| rare.is_idle())
         {
             extra.rare = None;
         }
@@ -548,42 +562,43 @@ impl Connection {
 
     /// Takes out the descriptors that have come.
     pub(crate) fn take_passed(&mut self) -> Vec<OwnedFd> {
-        let passed = self.extra.as_mut().map(|extra| std::mem::take(&mut extra.passed)).unwrap_or_default();
-        self.drop_idle_extra();
+        let Some(rare) = self.known_rare_mut() else { return Vec::new() };
+        let passed = std::mem::take(&mut rare.passed);
+        self.drop_idle_rare();
         passed
     }
 
     /// The groups the connection is in.
     pub(crate) fn memberships(&self) -> &[Membership] {
-        self.extra.as_ref().map_or(&[], |extra| &extra.memberships)
+        self.known_rare().map_or(&[], |rare| &rare.memberships)
     }
 
     /// The groups the connection is in, to change.
     pub(crate) fn change_memberships<R>(&mut self, change: impl FnOnce(&mut Vec<Membership>) -> R) -> R {
-        let result = change(&mut self.extra().memberships);
-        self.drop_idle_extra();
+        let result = change(&mut self.rare().memberships);
+        self.drop_idle_rare();
         result
     }
 
     /// What comes goes to another connection from now on.
     pub(crate) fn set_relay(&mut self, relay: Relay) {
         self.set(Flag::RELAYED);
-        self.extra().relay = Some(Box::new(relay));
+        self.rare().relay = Some(Box::new(relay));
     }
 
     pub(crate) fn relay(&self) -> Option<&Relay> {
-        self.extra.as_ref()?.relay.as_deref()
+        self.known_rare()?.relay.as_deref()
     }
 
     pub(crate) fn relay_mut(&mut self) -> Option<&mut Relay> {
-        self.extra.as_mut()?.relay.as_deref_mut()
+        self.known_rare_mut()?.relay.as_deref_mut()
     }
 
     /// The relay has ended.
     pub(crate) fn take_relay(&mut self) -> Option<Relay> {
         self.clear(Flag::RELAYED);
-        let relay = self.extra.as_mut()?.relay.take();
-        self.drop_idle_extra();
+        let relay = self.known_rare_mut()?.relay.take();
+        self.drop_idle_rare();
         relay.map(|relay| *relay)
     }
 
@@ -595,11 +610,11 @@ impl Connection {
     /// What the connection is held to besides its readiness.
     #[inline]
     pub(crate) fn governor(&self) -> Option<&Governor> {
-        self.extra.as_ref()?.rare.as_ref()?.governor.as_deref()
+        self.known_rare()?.governor.as_deref()
     }
 
     pub(crate) fn governor_mut(&mut self) -> Option<&mut Governor> {
-        self.extra.as_mut()?.rare.as_mut()?.governor.as_deref_mut()
+        self.known_rare_mut()?.governor.as_deref_mut()
     }
 
     /// The governor, made if there is none.
@@ -609,7 +624,7 @@ impl Connection {
     }
 
     pub(crate) fn take_governor(&mut self) -> Option<Box<Governor>> {
-        let governor = self.extra.as_mut()?.rare.as_mut()?.governor.take();
+        let governor = self.known_rare_mut()?.governor.take();
         self.drop_idle_rare();
         governor
     }
@@ -626,10 +641,16 @@ impl Connection {
     }
 }
 
+impl Rare {
+    fn is_idle(&self) -> bool {
+        let Self { attempt, governor, relay, memberships, passed } = self;
+        attempt.is_none() && governor.is_none() && relay.is_none() && memberships.is_empty() && passed.is_empty()
+    }
+}
+
 impl Extra {
     fn is_idle(&self) -> bool {
-        let holds_none = self.timers.is_empty() && self.rare.is_none() && self.memberships.is_empty();
-        !self.holds_bytes() && holds_none && self.relay.is_none() && self.passed.is_empty()
+        !self.holds_bytes() && self.timers.is_empty() && self.rare.is_none()
     }
 
     // Out of line: mostly there is no `Extra`, and where it is inlined it is looked at first.

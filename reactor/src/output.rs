@@ -239,6 +239,7 @@ impl Output {
 }
 
 impl Piece {
+    #[inline]
     fn len(&self) -> u64 {
         match self {
             Self::File(range) => range.len(),

@@ -204,27 +204,33 @@ impl Engine {
         let held = connection.held();
         queue(connection);
         let added = connection.held() - held;
-        self.gathering = None;
-        self.counters.buffered.add(added as u64);
-        if self.note_growth() {
-            self.check_not_given_up(token)?;
-        }
-        // Without memory to spare, who has output waiting is read no more until it is out.
-        let block_above = if self.budget.pressed { 0 } else { high_mark };
-        let Some(connection) = self.connection_mut(token) else { return Err(gone()) };
         let waits = connection.queued() > low_mark || !connection.takes_output();
         if waits {
             connection.set(Flag::TELL_DRAINED);
         }
-        if connection.queued() > block_above {
+        if connection.queued() > high_mark {
             connection.set(Flag::BLOCKED);
         }
         let flushable = connection.has(Flag::WRITABLE) && connection.newly_set(Flag::DIRTY);
+        self.gathering = None;
+        self.counters.buffered.add(added as u64);
         if flushable {
             self.dirty.push(token);
         }
         if waits {
             self.output_waits(token);
+        }
+        if self.note_growth() || self.budget.pressed { self.queued_under_pressure(token) } else { Ok(()) }
+    }
+
+    /// Without memory to spare, who has output waiting is read no more until it is out, if it is not given up.
+    #[cold]
+    fn queued_under_pressure(&mut self, token: Token) -> io::Result<()> {
+        self.check_not_given_up(token)?;
+        if self.budget.pressed
+            && let Some(connection) = self.connection_mut(token).filter(|connection| connection.queued() > 0)
+        {
+            connection.set(Flag::BLOCKED);
         }
         Ok(())
     }
@@ -379,7 +385,7 @@ impl Engine {
                 return self.end(token, CloseReason::Error(error));
             }
         }
-        if queued == 0 && self.connection(token).is_some_and(|connection| connection.phase == Phase::Closing) {
+        if queued == 0 && connection.phase == Phase::Closing {
             return self.finish(token);
         }
         if again {
