@@ -57,7 +57,7 @@ impl<'a, S> LoopContext<'a, S> {
         self.app.handle.clone()
     }
 
-    /// The time at which this turn of the loop began. Looking costs nothing.
+    /// The time as the loop knows it: when it last looked at the clock, at most 32 callbacks ago. Looking costs nothing.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.engine.clock.now()
