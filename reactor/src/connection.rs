@@ -16,6 +16,7 @@ use crate::rate::Direction;
 use crate::relay::Relay;
 use crate::sys::fd::Fd;
 use crate::sys::fd_passing::{self, Received};
+use crate::sys::option;
 use crate::sys::stream::{self, Moved};
 use crate::timer::TimerId;
 use crate::wheel::Link;
@@ -182,6 +183,18 @@ impl Connection {
         if readiness.hides_more() {
             self.set(Flag::TO_EAGAIN);
         }
+    }
+
+    /// What the kernel has not told of yet is to be looked for, before the connection is judged. Where tokens are needed to
+    /// read, bytes are asked for first: who waited for tokens in vain would never be judged.
+    #[cold]
+    pub(crate) fn look_again(&mut self) {
+        let is_empty = self.has(Flag::METERED) && matches!(option::unread(self.fd.as_fd()), Ok(0));
+        if !is_empty {
+            self.set(Flag::READABLE);
+            self.set(Flag::TO_EAGAIN);
+        }
+        self.set(Flag::WRITABLE);
     }
 
     /// Whether input is to be read now, as far as the connection itself is concerned.

@@ -1,7 +1,6 @@
 //! What a governor's timer brings: rests that end, and connections that are judged.
 
 use crate::close_reason::CloseReason;
-use crate::connection::Flag;
 use crate::event_loop::EventLoop;
 use crate::timer::TimerId;
 use crate::token::Token;
@@ -25,9 +24,7 @@ impl<S: 'static> EventLoop<S> {
             return;
         }
         if let Some(connection) = self.engine.connection_mut(token) {
-            connection.set(Flag::READABLE);
-            connection.set(Flag::TO_EAGAIN);
-            connection.set(Flag::WRITABLE);
+            connection.look_again();
         }
         self.serve(token);
         if let Some(timeout) = self.engine.overdue(token) {

@@ -2,7 +2,7 @@
 
 use crate::application::{call, run_task};
 use crate::close_reason::{CloseReason, Timeout};
-use crate::connection::{Flag, Phase};
+use crate::connection::Phase;
 use crate::event_loop::EventLoop;
 use crate::rate::Direction;
 use crate::source::Source;
@@ -68,9 +68,7 @@ impl<S: 'static> EventLoop<S> {
     fn expire_if_still_idle(&mut self, token: Token) {
         let Some(connection) = self.engine.connection_mut(token) else { return };
         let before = connection.last_activity;
-        connection.set(Flag::READABLE);
-        connection.set(Flag::TO_EAGAIN);
-        connection.set(Flag::WRITABLE);
+        connection.look_again();
         self.serve(token);
         let Some(connection) = self.engine.connection(token) else { return };
         // One that rests for want of tokens is not idle.

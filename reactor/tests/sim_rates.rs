@@ -270,3 +270,31 @@ fn connections_are_accepted_at_their_rate() {
         Ok(())
     });
 }
+
+/// Takes all and counts nothing.
+struct Sink;
+
+impl Handler for Sink {
+    fn on_data(&mut self, _cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        Ok(())
+    }
+}
+
+#[test]
+fn who_is_idle_is_closed_though_others_take_all_the_tokens() {
+    Seeds::first(20).from(500).check(&Faults::none(), |sim| {
+        let mut limits = Limits::default();
+        limits.rates = Rates::default().input(RateLimit::per_second(1000));
+        let mut event_loop = EventLoop::with_limits(limits, ())?;
+        let options = ListenOptions::default().idle_timeout(Duration::from_secs(1));
+        event_loop.listen("127.0.0.1:7", &options, |_| Sink)?;
+        let mut busy: Vec<Peer> = (0..3).map(|_| sim.connect("127.0.0.1:7")).collect();
+        busy.iter_mut().for_each(|peer| peer.send(&[7; 100_000]));
+        let idle = sim.connect("127.0.0.1:7");
+        sim.run_for(&mut event_loop, Duration::from_secs(10))?;
+        assert!(idle.is_over(), "it has waited for tokens that it has no use for");
+        assert!(busy.iter().all(|peer| !peer.is_over()));
+        Ok(())
+    });
+}
