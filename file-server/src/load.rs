@@ -103,7 +103,9 @@ pub fn list(root: &Root, name: &Path) -> Result<(Vec<listing::Entry>, bool), Ref
     let mut entries = Vec::new();
     for found in Dir::read_from(&directory)? {
         let leaf = OsStr::from_bytes(found?.file_name().to_bytes()).to_owned();
-        if leaf == "." || leaf == ".." || !root.shows(&leaf, depth) {
+        // A path with a backslash is refused, so a name with one leads nowhere.
+        let can_be_asked_for = !leaf.as_bytes().contains(&b'\\');
+        if leaf == "." || leaf == ".." || !can_be_asked_for || !root.shows(&leaf, depth) {
             continue;
         }
         if entries.len() == MOST_LISTED {

@@ -65,6 +65,16 @@ fn symlinks_that_lead_out_are_followed_where_that_is_allowed() {
 }
 
 #[test]
+fn a_listing_names_nothing_that_cannot_be_asked_for() {
+    let server = Server::start(&[]);
+    server.write("back\\slash", "");
+    server.write("plain", "");
+    let listing = server.get("/?format=json").text().to_owned();
+    assert!(listing.contains("plain") && !listing.contains("slash"), "{listing}");
+    assert_eq!(server.get("/back%5Cslash").status, 400);
+}
+
+#[test]
 fn hidden_names_are_not_there_unless_they_are_shown() {
     for (arguments, status) in [(&[][..], 404), (&["--hidden"][..], 200)] {
         let server = Server::start(arguments);

@@ -1,7 +1,7 @@
 //! Directories as people see them: a page without scripts, or JSON.
 //!
-//! Names may hold any bytes. Links are encoded byte for byte, so they always lead to the file; the text that is shown, and
-//! the `name` of JSON, has replacement characters where the name is no UTF-8.
+//! Names may hold any bytes but a backslash, which no path may hold. Links are encoded byte for byte, so they always lead to the
+//! file; the text that is shown, and the `name` of JSON, has replacement characters where the name is no UTF-8.
 
 use std::ffi::OsString;
 
