@@ -87,7 +87,7 @@ fn set_tcp(fd: FdRef<'_>, name: c_int, value: u32) -> io::Result<()> {
 }
 
 /// What getsockopt(2) says of an option that is a C int.
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 pub(crate) fn read_back(fd: FdRef<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
     super::option::int(fd, level, name)
 }
