@@ -98,7 +98,8 @@ impl<S> LoopContext<'_, S> {
 impl<S: 'static> LoopHandle<S> {
     /// Looks at the loop's connections from any thread: `done` is called on the loop's thread with at most `most` of them.
     ///
-    /// The loop looks at 256 connections a turn, so that those who want something of it hardly notice. Connections that
+    /// The loop looks at 256 connections at a time, and at 512 a turn at the most, so that those who want something of it hardly
+    /// notice. Connections that
     /// come or go meanwhile may be missed, and none is there twice.
     ///
     /// # Errors
@@ -269,5 +270,5 @@ impl fmt::Display for PauseCause {
     }
 }
 
-/// Connections looked at in one turn: two system calls each, together less than a millisecond.
+/// Connections looked at at a time: two system calls each, together less than a millisecond.
 const PAGE: usize = 256;

@@ -128,7 +128,8 @@ fn a_view_of_many_takes_several_turns_and_has_each_once() {
     server.eventually("all are open", |metrics| metrics.open == COUNT as u64);
     let turns = server.metrics().turns;
     let mut seen: Vec<_> = views(&server, usize::MAX).iter().map(|view| view.id).collect();
-    assert!(server.metrics().turns >= turns + 3, "a turn looks at 256");
+    // One page by the message, and where a page takes long another by its timer.
+    assert!(server.metrics().turns >= turns + 2, "a turn looks at 512 at the most");
     seen.sort_unstable_by_key(ToString::to_string);
     seen.dedup();
     assert_eq!(seen.len(), COUNT);
