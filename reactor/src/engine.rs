@@ -30,6 +30,7 @@ use crate::socket_reader::SocketReader;
 use crate::source::Source;
 use crate::sys::datagram::SendBatch;
 use crate::sys::fd::Fd;
+use crate::sys::option;
 use crate::timer::{TimerId, TimerQueue};
 use crate::token::Token;
 
@@ -268,6 +269,14 @@ impl Engine {
             counters.bytes_in.add(count as u64);
         }
         (fill, unread > 0)
+    }
+
+    /// Acknowledges what has arrived. A failure is the connection's end, of which it hears in its own way, or says that there
+    /// is no TCP here.
+    pub(crate) fn acknowledge(&self, token: Token) {
+        if let Some(connection) = self.connection(token) {
+            let _ = option::set_quickack(connection.fd().as_fd());
+        }
     }
 
     /// Stops reading; what comes waits in the kernel.

@@ -204,6 +204,7 @@ mod outbox;
 mod output;
 mod pacer;
 mod pacing;
+mod peer;
 mod per_address;
 mod pipe_pool;
 mod placement;
@@ -244,7 +245,7 @@ pub use address::{SocketAddress, UnixName};
 pub use blocking::JobPanic;
 pub use budget::MemoryBudget;
 pub use close_reason::{CloseReason, Overflow, Timeout};
-pub use context::{Context, LoopContext, Peer};
+pub use context::{Context, LoopContext};
 pub use credentials::Credentials;
 pub use datagram_context::{DatagramContext, DatagramRef};
 pub use datagram_error::DatagramError;
@@ -266,6 +267,7 @@ pub use net::{
     Address, AddressError, ConnectOptions, DatagramOptions, DatagramSocket, Host, Keepalive, ListenOptions, Listener,
     MulticastGroup, Reconnect, SocketOptions, Target,
 };
+pub use peer::Peer;
 pub use placement::Balance;
 pub use prometheus::prometheus_text;
 pub use rate::{RateLimit, Rates};
