@@ -9,7 +9,6 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use common::{Server, pattern, read_answer, read_some, replace};
 
@@ -244,11 +243,7 @@ fn a_file_that_is_removed_is_let_go_though_nobody_asks() {
     };
     assert!(is_open());
     fs::remove_file(server.path("large")).unwrap();
-    let end = Instant::now() + common::DEADLINE;
-    while is_open() {
-        assert!(Instant::now() < end, "it is still open");
-        thread::sleep(Duration::from_millis(20));
-    }
+    common::eventually("it is let go", || !is_open());
 }
 
 #[test]

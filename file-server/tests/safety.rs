@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-use common::{Server, expect_end, pattern, read_all, read_answer};
+use common::{Server, eventually, expect_end, pattern, read_all, read_answer};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A tree in which the root is a directory beside a secret.
@@ -174,7 +174,7 @@ fn who_takes_nothing_of_an_answer_is_let_go() {
     let mut stream = server.connect();
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     read_answer(&mut stream, true);
-    wait_until(|| open_connections(&server) == 0);
+    eventually("all are let go", || open_connections(&server) == 0);
     let mut room = vec![0; 1 << 16];
     let mut got = 0;
     while let Ok(count @ 1..) = common::read_some(&mut stream, &mut room) {
@@ -191,14 +191,6 @@ fn open_connections(server: &Server) -> usize {
     sockets.saturating_sub(1)
 }
 
-fn wait_until(happened: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + common::DEADLINE;
-    while !happened() {
-        assert!(std::time::Instant::now() < end, "it does not happen");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn an_address_has_so_many_connections_and_no_more() {
     let server = Server::start(&["--max-connections-per-address", "2"]);
@@ -213,7 +205,7 @@ fn an_address_has_so_many_connections_and_no_more() {
     assert_eq!(read_answer(&mut three, false).status, 503);
     expect_end(&mut three);
     drop(one);
-    wait_until(|| open_connections(&server) < 2);
+    eventually("one has a place again", || open_connections(&server) < 2);
     assert_eq!(ask(&mut server.connect()), 200);
 }
 
@@ -269,7 +261,7 @@ fn hundreds_of_slow_clients_leave_room_for_others() {
             stream
         })
         .collect();
-    wait_until(|| open_connections(&server) >= 600);
+    eventually("all have come", || open_connections(&server) >= 600);
     assert_eq!(server.get("/a").status, 200);
     let grown = server.status_kb("RssAnon").saturating_sub(before);
     assert!(grown < 4 << 10, "{grown} kB more for 600 slow clients");
@@ -292,7 +284,7 @@ fn listings_that_nobody_takes_are_bounded() {
         .collect();
     assert!(statuses[0] == 200 && statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     // One more would be too much as long as the others have not taken theirs.
-    wait_until(|| server.get("/").status == 503);
+    eventually("there is no room", || server.get("/").status == 503);
     drop(slow);
-    wait_until(|| server.get("/").status == 200);
+    eventually("there is room again", || server.get("/").status == 200);
 }

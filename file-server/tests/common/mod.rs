@@ -1,24 +1,24 @@
 //! The real `file-server` as a test sees it: its ready lines, its answers as raw bytes, its end.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unused_imports, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod process;
+
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Far more than anything here takes; a test that waits for so long has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) use process::{DEADLINE, eventually, lines_of, wait_for};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
@@ -190,29 +190,6 @@ pub(crate) fn read_all(stream: &mut impl Read) -> Vec<u8> {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
     all
-}
-
-/// The lines that come out of a pipe, as they come.
-pub(crate) fn lines_of(source: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(source).split(b'\n') {
-            let Ok(line) = line else { return };
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// Waits for a process to end; panics when it does not.
-pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
-    let mut wanted = [PollFd::new(&pidfd, PollFlags::IN)];
-    let patience = Timespec::try_from(DEADLINE).unwrap();
-    assert_eq!(retry_on_intr(|| poll(&mut wanted, Some(&patience))), Ok(1), "the process did not end");
-    child.wait().unwrap()
 }
 
 /// Runs the program to its end, as one does who has got the arguments wrong.

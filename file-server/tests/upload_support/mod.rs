@@ -1,25 +1,25 @@
 //! The real `file-server` as those who send files see it, and a client of the struct protocol, byte by byte.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unused_imports, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
+#[path = "../common/process.rs"]
+mod process;
+
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Far more than anything here takes; a test that waits for so long has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) use process::{DEADLINE, eventually, lines_of, wait_for};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
@@ -160,29 +160,6 @@ impl Drop for Server {
 
 const LISTENERS: [&str; 4] = ["--listen", "127.0.0.1:0", "--struct-listen", "127.0.0.1:0"];
 
-/// The lines that come out of a pipe, as they come.
-pub(crate) fn lines_of(source: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(source).split(b'\n') {
-            let Ok(line) = line else { return };
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// Waits for a process to end; panics when it does not.
-pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
-    let mut wanted = [PollFd::new(&pidfd, PollFlags::IN)];
-    let patience = Timespec::try_from(DEADLINE).unwrap();
-    assert_eq!(retry_on_intr(|| poll(&mut wanted, Some(&patience))).unwrap(), 1, "the process did not end");
-    child.wait().unwrap()
-}
-
 /// All that is in a directory, in order.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
@@ -260,16 +237,6 @@ pub(crate) fn assert_same(found: &[u8], wanted: &[u8]) {
     }
     let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
     assert_eq!((found.len(), differs), (wanted.len(), None), "length, and first byte that differs");
-}
-
-/// Waits until the condition holds.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// An answer of the HTTP listener.
