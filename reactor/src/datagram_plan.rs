@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::context::LoopContext;
 use crate::datagram_handler::DatagramHandler;
+use crate::loop_context::LoopContext;
 use crate::net::datagram_options::DatagramOptions;
 use crate::net::datagram_socket::DatagramSocket;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::address::SocketAddress;
 use crate::application::Outcome;
-use crate::context::LoopContext;
 use crate::group::Group;
+use crate::loop_context::LoopContext;
 use crate::mailbox::{PostError, Postbox};
 use crate::metrics::{Counters, Metrics};
 use crate::resolver::Found;

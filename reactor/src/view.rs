@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::address::SocketAddress;
 use crate::connection::{Connection, Flag, Phase};
-use crate::context::LoopContext;
 use crate::engine::Engine;
 use crate::handle::LoopHandle;
+use crate::loop_context::LoopContext;
 use crate::mailbox::PostError;
 use crate::rate::Direction;
 use crate::source::Source;

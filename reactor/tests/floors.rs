@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// The one knot: a handler is given a context, a context reaches handlers and makes handles, and a handle runs closures
 /// that are given a context.
-const KNOT: [&str; 8] = [
+const KNOT: [&str; 9] = [
     "application",
     "context",
     "datagram_context",
     "datagram_handler",
     "handle",
     "handler",
+    "loop_context",
     "sources::source",
     "sources::source_context",
 ];

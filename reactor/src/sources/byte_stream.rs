@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::LoopContext;
 use crate::interest::Interest;
+use crate::loop_context::LoopContext;
 use crate::sources::watching::fitted;
 use crate::sys::bytes;
 use crate::sys::fd::{Fd, FdRef};

@@ -7,10 +7,10 @@ use std::thread;
 
 use crate::Result;
 use crate::close_reason::CloseReason;
-use crate::context::LoopContext;
 use crate::engine::Engine;
 use crate::event::Readiness;
 use crate::interest::Interest;
+use crate::loop_context::LoopContext;
 use crate::sources::source::{Progress, Source};
 use crate::sources::source_context::SourceContext;
 use crate::sys::fd::Fd;

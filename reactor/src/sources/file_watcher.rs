@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use crate::Result;
-use crate::context::LoopContext;
 use crate::engine::Engine;
 use crate::event::Readiness;
 use crate::interest::Interest;
+use crate::loop_context::LoopContext;
 use crate::sources::file_event::{FileEvent, FileMask, WatchId};
 use crate::sources::source::{Progress, Source};
 use crate::sources::source_context::{SourceContext, call};
