@@ -68,7 +68,8 @@ fn serve_as_child(parent: u32) -> Result {
     // The socket is to close when the drain begins, so this process keeps no other copy of it.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let server = Server::builder().shutdown_on_signals(GRACE);
-    server.listen_on(listener, &ListenOptions::default(), Sharing::default(), |_peer| Echo).run().map(drop)
+    let options = ListenOptions::default().shared(true);
+    server.listen_on(listener, &options, Sharing::default(), |_peer| Echo).run().map(drop)
 }
 
 struct Parent {

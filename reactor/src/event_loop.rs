@@ -178,7 +178,7 @@ impl<S: 'static> EventLoop<S> {
         let per_address = options.max_per_address.map(PerAddress::new);
         let factory = self.add_factory(Factory::new(make, options, per_address));
         let pace = options.accept_rate.map(|limit| TokenBucket::new(limit, self.engine.clock.now_ns()));
-        self.watch_listener(listener, factory, false, pace)
+        self.watch_listener(listener, factory, options.shared, pace)
     }
 
     /// Binds a datagram socket; see [`LoopContext::bind_datagram`]. Others are made by the loop's

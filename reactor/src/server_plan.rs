@@ -135,7 +135,7 @@ impl<S: 'static> ServerPlan<S> {
             let make = Box::new(move |peer: &SocketAddress| make(peer));
             let factory = event_loop.add_factory(Factory::new(make, &plan.options, plan.per_address.clone()));
             if index == 0 || !matches!(plan.sharing, Sharing::Handover(_)) {
-                let shared = count > 1 && plan.sharing == Sharing::Exclusive;
+                let shared = plan.options.shared || count > 1 && plan.sharing == Sharing::Exclusive;
                 let pace = plan.accept_pace(count, event_loop.engine.clock.now_ns());
                 event_loop.watch_listener(socket, factory, shared, pace)?;
             }

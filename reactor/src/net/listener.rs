@@ -35,6 +35,10 @@ pub struct ListenOptions {
     /// `SO_REUSEPORT`: other sockets may bind the port too, and the kernel spreads connections over them. Default off, so
     /// that a second server on the port fails. TCP only. See socket(7).
     pub reuse_port: bool,
+    /// Others accept from the very same socket: processes that have inherited it, or loops of one's own with clones of the
+    /// [`Listener`]. A connection then wakes one of those that sleep (`EPOLLEXCLUSIVE`, see epoll_ctl(2)), and a loop that is full
+    /// leaves it to the others. Default off; the loops of a server know of each other.
+    pub shared: bool,
     /// Options of the listening socket, which accepted ones inherit; `SO_REUSEADDR` is set besides, so that a port can be bound
     /// again while old connections of it are in TIME-WAIT.
     pub socket: SocketOptions,
@@ -60,6 +64,7 @@ impl Default for ListenOptions {
         Self {
             backlog: 4096,
             reuse_port: false,
+            shared: false,
             socket: SocketOptions::default(),
             idle_timeout: None,
             timeouts: Timeouts::default(),
@@ -117,6 +122,13 @@ impl ListenOptions {
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
+        self
+    }
+
+    /// Sets [`shared`](Self::shared).
+    #[must_use]
+    pub fn shared(mut self, on: bool) -> Self {
+        self.shared = on;
         self
     }
 
