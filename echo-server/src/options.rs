@@ -28,7 +28,7 @@ pub(crate) struct Options {
     pub(crate) max_connections: Option<usize>,
 
     /// Close connections on which nothing moves for so long [default: never].
-    #[arg(long, value_name = "DUR", value_parser = idle_timeout, help_heading = LIMITS)]
+    #[arg(long, value_name = "DUR", value_parser = cli::timeout, help_heading = LIMITS)]
     pub(crate) idle_timeout: Option<Duration>,
 
     /// After SIGINT or SIGTERM, cut connections that are still open after so long; a second signal cuts them at once.
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     max_buffer: usize,
 
     /// Event loops, each on its own thread [default: one per core].
-    #[arg(long, value_name = "N", value_parser = threads, default_value = "0", hide_default_value = true, help_heading = THREADS)]
+    #[arg(long, value_name = "N", value_parser = cli::threads, default_value = "0", hide_default_value = true, help_heading = THREADS)]
     pub(crate) threads: usize,
 
     /// Keep each thread on one core.
@@ -109,29 +109,7 @@ impl Options {
     }
 }
 
-fn idle_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = cli::positive_duration(text)?;
-    if timeout > LONGEST_IDLE {
-        return Err("it must be at most 12 days".to_owned());
-    }
-    Ok(timeout)
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count <= MOST_THREADS => Ok(count),
-        Ok(_) => Err(format!("there are at most {MOST_THREADS}")),
-        Err(_) => Err("not a number".to_owned()),
-    }
-}
-
 const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 7777);
-
-/// What the library counts idle milliseconds with holds no more.
-const LONGEST_IDLE: Duration = Duration::from_secs(12 * 86_400);
-
-/// What the library has names for.
-const MOST_THREADS: usize = 1024;
 
 const LISTENING: &str = "Listening";
 const LIMITS: &str = "Limits";

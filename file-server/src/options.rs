@@ -146,19 +146,19 @@ pub(crate) struct Options {
     listing_memory: usize,
 
     /// Close a connection whose request has not come so long after its first byte.
-    #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "10s", help_heading = LIMITS)]
+    #[arg(long, value_name = "DUR", value_parser = cli::timeout, default_value = "10s", help_heading = LIMITS)]
     header_timeout: Duration,
 
     /// Close a connection that sends nothing more of a body for so long.
-    #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "60s", help_heading = LIMITS)]
+    #[arg(long, value_name = "DUR", value_parser = cli::timeout, default_value = "60s", help_heading = LIMITS)]
     body_timeout: Duration,
 
     /// Close a connection that takes nothing more of an answer for so long.
-    #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "60s", help_heading = LIMITS)]
+    #[arg(long, value_name = "DUR", value_parser = cli::timeout, default_value = "60s", help_heading = LIMITS)]
     write_timeout: Duration,
 
     /// Close a connection that asks for nothing more for so long.
-    #[arg(long, value_name = "DUR", value_parser = timeout, default_value = "60s", help_heading = LIMITS)]
+    #[arg(long, value_name = "DUR", value_parser = cli::timeout, default_value = "60s", help_heading = LIMITS)]
     keep_alive_timeout: Duration,
 
     /// After SIGINT or SIGTERM, cut connections that are still open after so long; a second signal cuts them at once.
@@ -166,7 +166,7 @@ pub(crate) struct Options {
     pub(crate) shutdown_timeout: Duration,
 
     /// Event loops, each on its own thread [default: one per core].
-    #[arg(long, value_name = "N", value_parser = threads, default_value = "0", hide_default_value = true, help_heading = THREADS)]
+    #[arg(long, value_name = "N", value_parser = cli::threads, default_value = "0", hide_default_value = true, help_heading = THREADS)]
     pub(crate) threads: usize,
 
     /// Keep each thread on one core.
@@ -339,36 +339,14 @@ fn header_value(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = cli::positive_duration(text)?;
-    if timeout > LONGEST_TIMEOUT {
-        return Err("it must be at most 12 days".to_owned());
-    }
-    Ok(timeout)
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count <= MOST_THREADS => Ok(count),
-        Ok(_) => Err(format!("there are at most {MOST_THREADS}")),
-        Err(_) => Err("not a number".to_owned()),
-    }
-}
-
 fn workers(text: &str) -> Result<usize, String> {
-    match threads(text)? {
+    match cli::threads(text)? {
         0 => Err("it must be at least 1".to_owned()),
         count => Ok(count),
     }
 }
 
 const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
-
-/// What the library counts idle milliseconds with holds no more.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(12 * 86_400);
-
-/// What the library has names for.
-const MOST_THREADS: usize = 1024;
 
 const LISTENING: &str = "Listening";
 const ANSWERS: &str = "Answers";

@@ -8,6 +8,10 @@ pub(crate) fn option_values(bytes: &[u8]) {
     if let Some(duration) = accepted(text, cli::duration) {
         assert_eq!(cli::duration(&humantime::format_duration(duration).to_string()), Ok(duration));
         assert_eq!(cli::positive_duration(text).is_ok(), !duration.is_zero());
+        assert!(cli::timeout(text).is_err() || !duration.is_zero());
+    }
+    if let Some(count) = accepted(text, cli::threads) {
+        assert_eq!(cli::threads(&count.to_string()), Ok(count));
     }
     if let Some(count) = accepted(text, cli::positive_count) {
         assert!(count > 0);

@@ -80,6 +80,34 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Reads a timeout of a connection: a duration that is not zero and at most 12 days, which is what the library counts to.
+///
+/// # Errors
+/// As [`positive_duration`], or it is longer.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = positive_duration(text)?;
+    if timeout > LONGEST_TIMEOUT {
+        return Err("it must be at most 12 days".to_owned());
+    }
+    Ok(timeout)
+}
+
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(12 * 86_400);
+
+/// Reads how many loops run: 1 to 1024, which is what the library has names for; 0 is one for each processor.
+///
+/// # Errors
+/// It is more, or no number.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count <= MOST_THREADS => Ok(count),
+        Ok(_) => Err(format!("there are at most {MOST_THREADS}")),
+        Err(_) => Err("not a number".to_owned()),
+    }
+}
+
+const MOST_THREADS: usize = 1024;
+
 /// Reads a count of at least 1.
 ///
 /// # Errors
@@ -166,6 +194,16 @@ mod tests {
             assert!(duration(bad).unwrap_err().contains("write 10s"), "{bad}");
         }
         assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn timeouts_and_threads_are_what_the_library_takes() {
+        assert_eq!(timeout("12days"), Ok(Duration::from_secs(12 * 86_400)));
+        assert!(timeout("12days 1ms").unwrap_err().contains("12 days"));
+        assert!(timeout("0s").is_err());
+        assert_eq!((threads("0"), threads("1024")), (Ok(0), Ok(1024)));
+        assert!(threads("1025").unwrap_err().contains("1024"));
+        assert!(threads("-1").is_err());
     }
 
     #[test]

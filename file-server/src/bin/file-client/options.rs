@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
 
     /// Give up a connection on which nothing moves for so long.
-    #[arg(long, global = true, value_name = "DUR", value_parser = timeout, default_value = "60s", help_heading = TRANSFER)]
+    #[arg(long, global = true, value_name = "DUR", value_parser = cli::timeout, default_value = "60s", help_heading = TRANSFER)]
     pub(crate) timeout: Duration,
 
     /// Tell each result as a line of JSON on stdout.
@@ -141,17 +141,6 @@ fn sha256(text: &str) -> Result<[u8; 32], String> {
     }
     Ok(digest)
 }
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = cli::positive_duration(text)?;
-    if timeout > LONGEST_TIMEOUT {
-        return Err("it must be at most 12 days".to_owned());
-    }
-    Ok(timeout)
-}
-
-/// What the library counts idle milliseconds with holds no more.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(12 * 86_400);
 
 const TRANSFER: &str = "Transfer";
 const OUTPUT: &str = "Output";
