@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::process::Command;
 
-use common::{Program, assert_echoes, connect, expect_end};
+use common::{Program, assert_echoes, assert_serves_beside_one_that_does_not_read, connect, expect_end};
 
 #[test]
 fn echo_sends_back_what_it_is_sent() {
@@ -33,27 +33,7 @@ fn echo_answers_nc() {
 #[test]
 fn echo_serves_others_while_one_does_not_read() {
     let (_server, address) = Program::serve("echo", &["127.0.0.1:0"]);
-    let (mut slow, mut quick) = (connect(address), connect(address));
-    slow.set_nonblocking(true).unwrap();
-    let mut written = 0;
-    // Until nothing moves any more: what the slow one sends comes back and fills every buffer on the way.
-    loop {
-        let before = written;
-        while let Ok(count) = slow.write(&[b'x'; 64 << 10]) {
-            written += count;
-        }
-        for _ in 0..20 {
-            assert_echoes(&mut quick, b"still there?\n");
-        }
-        if written == before {
-            break;
-        }
-    }
-    slow.set_nonblocking(false).unwrap();
-    slow.shutdown(Shutdown::Write).unwrap();
-    let mut back = Vec::new();
-    slow.read_to_end(&mut back).unwrap();
-    assert_eq!(back.len(), written);
+    assert_serves_beside_one_that_does_not_read(address);
 }
 
 #[test]

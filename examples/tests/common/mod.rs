@@ -6,7 +6,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -224,6 +224,32 @@ pub(crate) fn expect_bytes(stream: &mut impl Read, bytes: &[u8]) {
     let mut answer = vec![0; bytes.len()];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(bytes));
+}
+
+/// Asserts that an echo server answers one client while another sends and does not read, and that nothing of that one is lost.
+#[track_caller]
+pub(crate) fn assert_serves_beside_one_that_does_not_read(address: SocketAddr) {
+    let (mut slow, mut quick) = (connect(address), connect(address));
+    slow.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    // Until nothing moves any more: what the slow one sends comes back and fills every buffer on the way.
+    loop {
+        let before = written;
+        while let Ok(count) = slow.write(&[b'x'; 64 << 10]) {
+            written += count;
+        }
+        for _ in 0..20 {
+            assert_echoes(&mut quick, b"still there?\n");
+        }
+        if written == before {
+            break;
+        }
+    }
+    slow.set_nonblocking(false).unwrap();
+    slow.shutdown(Shutdown::Write).unwrap();
+    let mut back = Vec::new();
+    slow.read_to_end(&mut back).unwrap();
+    assert_eq!(back.len(), written);
 }
 
 /// Wants the end of the stream and nothing before.
