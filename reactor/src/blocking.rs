@@ -108,7 +108,8 @@ impl<S: 'static> LoopContext<'_, S> {
 
 impl<S: 'static> Context<'_, S> {
     /// Runs a job that blocks on a thread of the worker pool, and `done` with its outcome on this loop, in the name of this
-    /// connection: an error or a panic of `done` closes it. If the connection has ended by then, `done` is dropped.
+    /// connection: an error or a panic of `done` closes it. If the connection has ended by then, `done` is dropped,
+    /// and the outcome on a thread of the pool, for that may block too.
     ///
     /// `done` is called beside the handler, which it can visit by [`with`](LoopContext::with). For the bounds and the end of
     /// jobs see [`LoopContext::spawn_blocking`].
@@ -161,10 +162,22 @@ impl<S: 'static> EventLoop<S> {
                 if self.engine.connection(token).is_some_and(|connection| is_open(connection.phase)) {
                     call_beside(&mut self.engine, &mut self.app, token, |cx| done(cx, outcome));
                 } else {
-                    drop_safely((done, outcome));
+                    drop_safely(done);
+                    self.drop_elsewhere(outcome);
                 }
             }
         }
+    }
+
+    /// Drops what nobody waits for any more where it may take its time: to close the last descriptor of a large file does. If
+    /// the pool is full, it is dropped here.
+    fn drop_elsewhere(&self, outcome: Outcome) {
+        let job = move || {
+            drop_safely(outcome);
+            Box::new(|| ()) as Report
+        };
+        // A job that is refused is dropped with what it holds.
+        let _ = catch(|| self.app.workers.submit(Box::new(job)));
     }
 
     /// Whether the loop itself, and no connection, waits for jobs.

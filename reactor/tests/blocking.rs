@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::panic::panic_any;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use common::{Client, DEADLINE, Event, Events, Logged, TestLoop, eventually};
@@ -253,6 +253,40 @@ fn what_is_done_for_a_connection_that_is_gone_is_dropped() {
     assert_eq!(dropped, ["done is dropped", "the outcome is dropped"]);
     // The next connection in that slot hears nothing of it.
     assert_eq!(server.metrics().panics, 0);
+}
+
+/// Tells which thread drops it.
+struct TellThread(Sender<ThreadId>);
+
+impl Drop for TellThread {
+    fn drop(&mut self) {
+        let _ = self.0.send(thread::current().id());
+    }
+}
+
+#[test]
+fn an_outcome_that_nobody_waits_for_is_not_dropped_by_the_loop() {
+    let (gate, job) = Gate::new();
+    let (tell, told) = mpsc::channel();
+    let mut job = Some((job, TellThread(tell)));
+    let server = TestLoop::serve(move || {
+        let mut job = job.take();
+        Script::new().open(move |cx| {
+            let (job, outcome) = job.take().expect("there is one connection");
+            let job = move || {
+                job();
+                outcome
+            };
+            cx.spawn_blocking(job, |_, _| unreachable!("the connection is gone"))
+        })
+    });
+    let loop_thread = server.on_loop(|_| thread::current().id());
+    let client = server.client();
+    gate.wait_until_it_runs();
+    client.reset();
+    server.eventually("it is gone", |metrics| metrics.open == 0);
+    gate.open();
+    assert_ne!(told.recv_timeout(DEADLINE).expect("it is dropped"), loop_thread);
 }
 
 #[test]
