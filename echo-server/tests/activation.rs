@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect, unix_url, wait_for};
+use common::{PROGRAM, Server, assert_echoes, connect, unix_url, wait_for};
 
 /// A shell that passes its stdin on as descriptor 3, as a service manager does.
 fn activated(socket: OwnedFd, pid: &str, arguments: &[&str]) -> Command {
@@ -61,7 +61,7 @@ fn what_is_no_stream_socket_is_refused() {
     ];
     for (socket, cause) in sockets {
         let mut child = activated(socket, "$$", &[]).stderr(Stdio::piped()).spawn().unwrap();
-        assert_eq!(wait_for(&mut child, DEADLINE).code(), Some(1));
+        assert_eq!(wait_for(&mut child).code(), Some(1));
         let stderr = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
         assert!(stderr.contains(cause) && stderr.contains("socket 1 of LISTEN_FDS"), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");

@@ -105,7 +105,7 @@ fn a_plan_that_cannot_be_read_stops_the_start() {
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0"]).env("REACTOR_CHAOS", "42:shrt=0.1").stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    assert_eq!(wait_for(&mut child, DEADLINE).code(), Some(1));
+    assert_eq!(wait_for(&mut child).code(), Some(1));
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("echo-server: cannot start: REACTOR_CHAOS: \"shrt\" is no fault"), "{said}");

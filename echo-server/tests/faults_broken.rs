@@ -42,7 +42,7 @@ fn ends_early(mut client: TcpStream, seed: u64, messages: u64) -> bool {
 fn assert_costs_one_connection(fault: &str, call: &str) {
     let Some(faulty) = Faulty::start(&[fault], &["--log-level", "debug"]) else { return };
     let lost = (0..40).filter(|seed| ends_early(faulty.server.connect(), *seed, 5)).count();
-    let injected = faulty.injected(call);
+    let injected = faulty.log.injected(call);
     // A fault may also hit one that is through with its messages.
     assert!((1..=injected).contains(&lost), "{fault}: {lost} lost, {injected} injected");
     faulty.stop(&[call]);

@@ -25,7 +25,7 @@ fn a_call_is_interrupted_many_times_in_a_row() {
     let faults = ["recvfrom:error=EINTR:when=1..200", "sendto:error=EINTR:when=1..200"];
     let Some(faulty) = Faulty::start(&faults, &[]) else { return };
     assert_echoes(&mut faulty.server.connect(), b"hello");
-    assert_eq!((faulty.injected("recvfrom"), faulty.injected("sendto")), (200, 200));
+    assert_eq!((faulty.log.injected("recvfrom"), faulty.log.injected("sendto")), (200, 200));
     faulty.stop(&[]);
 }
 

@@ -7,13 +7,12 @@ mod common;
 #[path = "common/streams.rs"]
 mod streams;
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, expect_end, is_readable};
+use common::{PROGRAM, Server, assert_echoes, expect_end, is_readable};
 use rustix::process::Signal;
 use streams::{join, start_streams};
 
@@ -34,21 +33,6 @@ fn storm(server: &Server, signals: &[Signal], at_least: usize) {
         rounds += 1;
     }
     join(streams);
-}
-
-/// Stops the process, and waits until all of its threads stand still; see proc_pid_stat(5).
-fn stop(server: &Server) {
-    server.signal(Signal::STOP);
-    let end = Instant::now() + DEADLINE;
-    let tasks = format!("/proc/{}/task", server.child.id());
-    let stands_still = |entry: io::Result<fs::DirEntry>| {
-        let stat = fs::read_to_string(entry.unwrap().path().join("stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.starts_with('T')
-    };
-    while !fs::read_dir(&tasks).unwrap().all(stands_still) {
-        assert!(Instant::now() < end, "it does not stop");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -73,7 +57,8 @@ fn a_process_that_was_stopped_closes_no_busy_connection() {
     let (mut busy, mut quiet) = (server.connect(), server.connect());
     assert_echoes(&mut busy, b"hello");
     assert_echoes(&mut quiet, b"hello");
-    stop(&server);
+    server.signal(Signal::STOP);
+    server.wait_until_stopped();
     busy.write_all(b"sent meanwhile").unwrap();
     // The timeouts of both pass while nobody can look.
     thread::sleep(IDLE + Duration::from_millis(500));

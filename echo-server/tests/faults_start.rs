@@ -9,16 +9,16 @@ mod strace;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{DEADLINE, wait_for};
+use common::{PROGRAM, wait_for};
 use strace::{Faults, can_trace};
 
 /// Starts with this fault; answers the exit code and what was said.
 fn start(fault: &str, threads: &str) -> (Option<i32>, Vec<String>) {
     let faults = Faults { inject: &[fault], ..Faults::default() };
-    let mut command = faults.command(Path::new("/dev/null"));
+    let mut command = faults.command(Path::new("/dev/null"), PROGRAM);
     command.args(["--listen", "127.0.0.1:0", "--threads", threads]).env_remove("RUST_LOG").stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    wait_for(&mut child, DEADLINE);
+    wait_for(&mut child);
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect())
 }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Server, wait_for};
+use common::{DEADLINE, Server, wait_at_most};
 use rustix::process::Signal;
 use serde_json::Value;
 use wild::Wild;
@@ -79,7 +79,7 @@ fn load(server: SocketAddr, lasting: Duration, arguments: &[&str]) -> Child {
 
 /// The report of a load that is over: nothing may be wrong.
 fn report(mut load: Child, lasting: Duration) -> Value {
-    wait_for(&mut load, lasting + DEADLINE);
+    wait_at_most(&mut load, lasting + DEADLINE);
     let output = load.wait_with_output().unwrap();
     let (stdout, stderr) = load_support::texts(&output);
     assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");

@@ -71,7 +71,7 @@ fn a_terminal_gets_a_line_that_stays_in_its_place() {
     assert!(!text.contains('\n'), "{text:?}");
     drop(client);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert_eq!(wait_for(&mut child, DEADLINE).code(), Some(0));
+    assert_eq!(wait_for(&mut child).code(), Some(0));
     // The log line takes the place of the status, and the last statistics stay.
     read_until(&mut screen, &mut text, "draining\r\n");
     read_until(&mut screen, &mut text, "open 0, ");

@@ -55,7 +55,7 @@ impl Silent {
 
     fn stop(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        wait_for(&mut self.child, DEADLINE).code()
+        wait_for(&mut self.child).code()
     }
 }
 
@@ -191,7 +191,7 @@ fn a_start_that_fails_ends_even_if_stderr_is_stuck() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut child = Command::new(PROGRAM).args(["--listen", &address]).stderr(writer).spawn().unwrap();
-    assert_eq!(wait_for(&mut child, DEADLINE).code(), Some(1));
+    assert_eq!(wait_for(&mut child).code(), Some(1));
 }
 
 /// Writes until the pipe takes no more.

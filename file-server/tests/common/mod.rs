@@ -4,31 +4,25 @@
 #![allow(unused_imports, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod process;
-
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::Receiver;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
-use rustix::process::{Pid, Signal, kill_process};
+use program_testing::running::{self, Running};
 use tempfile::TempDir;
 
-pub(crate) use process::{DEADLINE, eventually, lines_of, wait_for};
+pub(crate) use program_testing::process::{DEADLINE, eventually, expect_end, lines_of, read_some, wait_for};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
 
 /// A server that runs, and the directory that it serves. Dropping it kills it.
 pub(crate) struct Server {
-    pub(crate) child: Child,
+    running: Running,
     pub(crate) tree: TempDir,
-    lines: Receiver<String>,
-    seen: Vec<String>,
 }
 
 impl Server {
@@ -46,24 +40,12 @@ impl Server {
 
     /// Starts a command that runs the program, and waits for its ready lines.
     pub(crate) fn start_command(tree: TempDir, command: &mut Command, listeners: usize) -> Self {
-        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
-        let lines = lines_of(child.stderr.take().unwrap());
-        let mut server = Self { child, tree, lines, seen: Vec::new() };
-        for _ in 0..listeners {
-            server.wait_for_line(|line| line.starts_with("listening on "));
-        }
-        server
-    }
-
-    /// The addresses of the ready lines.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.seen.iter().filter_map(|line| line.strip_prefix("listening on ")).map(str::to_owned).collect()
+        Self { running: Running::start(command, listeners), tree }
     }
 
     /// The first HTTP address.
     pub(crate) fn address(&self) -> SocketAddr {
-        let addresses = self.addresses();
-        addresses.iter().find_map(|address| address.strip_prefix("http://")).unwrap().parse().unwrap()
+        self.address_after("http://").parse().unwrap()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -93,49 +75,19 @@ impl Server {
         stream.write_all(request.as_ref()).unwrap();
         read_answer(&mut stream, request.as_ref().starts_with(b"HEAD"))
     }
+}
 
-    /// Waits for a line on stderr.
-    pub(crate) fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|error| panic!("{error}; stderr was {:#?}", self.seen));
-            self.seen.push(line.clone());
-            if wanted(&line) {
-                return line;
-            }
-        }
-    }
+impl Deref for Server {
+    type Target = Running;
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for the end of the process.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_for(&mut self.child)
-    }
-
-    /// All that was said, once the process has ended.
-    pub(crate) fn rest_of_stderr(&mut self) -> Vec<String> {
-        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
-            self.seen.push(line);
-        }
-        self.seen.clone()
-    }
-
-    /// A value in kB of `/proc/PID/status`.
-    pub(crate) fn status_kb(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
     }
 }
 
@@ -194,13 +146,7 @@ pub(crate) fn read_all(stream: &mut impl Read) -> Vec<u8> {
 
 /// Runs the program to its end, as one does who has got the arguments wrong.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let reader = thread::spawn(move || read_all(&mut stdout));
-    let stderr = read_all(&mut stderr);
-    let status = wait_for(&mut child);
-    Output { status, stdout: reader.join().unwrap(), stderr }
+    running::run(Command::new(PROGRAM).args(arguments))
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
@@ -209,22 +155,6 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
-}
-
-/// Reads once. The kernel does not go on with an interrupted read that has a timeout.
-pub(crate) fn read_some(stream: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(into) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// Wants the end of the stream and nothing before.
-#[track_caller]
-pub(crate) fn expect_end(stream: &mut impl Read) {
-    assert_eq!(read_some(stream, &mut [0]).unwrap(), 0, "bytes come where the end should be");
 }
 
 /// Bytes that tell where in a file they are.

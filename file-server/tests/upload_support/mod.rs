@@ -5,30 +5,25 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
-#[path = "../common/process.rs"]
-mod process;
-
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use program_testing::running::Running;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-pub(crate) use process::{DEADLINE, eventually, lines_of, wait_for};
+pub(crate) use program_testing::process::{DEADLINE, eventually, lines_of, wait_for};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_file-server");
 
 /// A server that runs. Dropping it kills it.
 pub(crate) struct Server {
-    pub(crate) child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    running: Running,
     root: PathBuf,
     /// Goes with the server, unless the directory is somebody else's.
     _directory: Option<TempDir>,
@@ -76,12 +71,7 @@ impl Server {
     }
 
     fn start_command(command: &mut Command, root: &Path) -> Self {
-        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
-        let lines = lines_of(child.stderr.take().unwrap());
-        let mut server = Self { child, lines, seen: Vec::new(), root: root.to_owned(), _directory: None };
-        server.wait_for_line(|line| line.starts_with("listening on http://"));
-        server.wait_for_line(|line| line.starts_with("listening on struct://"));
-        server
+        Self { running: Running::start(command, 2), root: root.to_owned(), _directory: None }
     }
 
     /// Where files go.
@@ -99,15 +89,11 @@ impl Server {
     }
 
     pub(crate) fn http_address(&self) -> SocketAddr {
-        self.address("listening on http://")
+        self.address_after("http://").parse().unwrap()
     }
 
     pub(crate) fn struct_address(&self) -> SocketAddr {
-        self.address("listening on struct://")
-    }
-
-    fn address(&self, ready: &str) -> SocketAddr {
-        self.seen.iter().find_map(|line| line.strip_prefix(ready)).unwrap().parse().unwrap()
+        self.address_after("struct://").parse().unwrap()
     }
 
     /// A connection to the struct listener.
@@ -115,33 +101,10 @@ impl Server {
         connect(self.struct_address())
     }
 
-    /// Waits for a line on stderr.
-    #[track_caller]
-    pub(crate) fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|error| panic!("{error}; stderr was {:#?}", self.seen));
-            self.seen.push(line.clone());
-            if wanted(&line) {
-                return line;
-            }
-        }
-    }
-
     /// Waits for a line on stderr that has all of these in it.
     #[track_caller]
     pub(crate) fn wait_for_words(&mut self, words: &[&str]) {
         self.wait_for_line(|line| words.iter().all(|word| line.contains(word)));
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for the end of the process.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_for(&mut self.child)
     }
 
     /// Kills it as `kill -9` does, and waits until it is dead.
@@ -151,10 +114,17 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
     }
 }
 
