@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use program::cli;
 use program::console::{self, Console};
-use program::{inherited, logging};
+use program::{file_size, inherited, logging};
 use reactor::{
     Address, DatagramOptions, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress,
 };
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 
 /// Runs the server from its start to its end.
 fn serve(options: &Options) -> anyhow::Result<()> {
+    file_size::survive_limit().context("cannot start")?;
     let views = Views::default();
     let builder = views.shown_on_signal(builder(options)?);
     // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.

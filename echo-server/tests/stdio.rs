@@ -122,6 +122,19 @@ fn a_full_disk_is_no_reason_to_stop() {
 }
 
 #[test]
+fn a_log_at_the_limit_of_file_sizes_is_no_reason_to_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    // 512 bytes, which the lines of the start have used up.
+    let script = format!(r#"ulimit -f 1; exec "$0" "$@" 2>{}"#, log.display());
+    let arguments = ["-c", &script, PROGRAM, "--threads", "1", "--log-level", "trace"];
+    let server = Silent::start_command(Command::new("sh").args(arguments));
+    assert_serves(&server);
+    assert_eq!(fs::metadata(&log).unwrap().len(), 512);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_reader_of_stderr_that_went_away_is_no_reason_to_stop() {
     let mut server = Server::on_tcp(&["--log-level", "trace"]);
     let address = server.tcp_address();

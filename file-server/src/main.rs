@@ -19,7 +19,7 @@ use file_server::struct_upload::{StructOptions, StructUpload};
 use file_server::worker::Worker;
 use program::cli;
 use program::console::{self, Console};
-use program::{inherited, logging};
+use program::{file_size, inherited, logging};
 use reactor::{DrainReport, ListenOptions, Server, ServerBuilder, Sharing, SocketAddress, WorkerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
@@ -52,6 +52,7 @@ fn write_man_page() -> io::Result<()> {
 
 /// Runs the server from its start to its end.
 fn serve(options: &Options) -> anyhow::Result<()> {
+    file_size::survive_limit().context("cannot start")?;
     raise_descriptor_limit();
     let settings = Arc::new(options.settings()?);
     let shared = Arc::new(Shared::default());

@@ -5,5 +5,6 @@
 
 pub mod cli;
 pub mod console;
+pub mod file_size;
 pub mod inherited;
 pub mod logging;
