@@ -186,7 +186,13 @@ impl Watcher {
                     self.note(event.wd(), name.as_ref(), &mut changes);
                 }
                 Err(Errno::INTR) => {}
-                Err(_) => break,
+                Err(Errno::AGAIN) => break,
+                // Something may have happened of which nobody can tell.
+                Err(_) => {
+                    self.loading.values_mut().for_each(|loading| loading.is_clean = false);
+                    changes.lost = true;
+                    break;
+                }
             }
         }
         if changes.lost {
