@@ -52,6 +52,11 @@ impl Server {
         connect(self.address())
     }
 
+    /// The served directory, without the server.
+    pub(crate) fn into_tree(self) -> TempDir {
+        self.tree
+    }
+
     /// A place in the served directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.tree.path().join(name)
