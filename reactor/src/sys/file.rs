@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+#[cfg(feature = "chaos")]
+use super::chaos::{self, Direction};
 use super::fd::FdRef;
 use super::{check_count, retry};
 
@@ -22,6 +24,8 @@ pub(crate) fn send(socket: FdRef<'_>, file: BorrowedFd<'_>, offset: u64, count: 
     let beyond = |_| io::Error::new(io::ErrorKind::InvalidInput, "a file offset is less than 2^63");
     let mut offset = i64::try_from(offset).map_err(beyond)?;
     retry(|| {
+        #[cfg(feature = "chaos")]
+        let count = chaos::before_moving(Direction::Send, socket, count).map_err(io::Error::from_raw_os_error)?;
         // SAFETY: both descriptors are open, and the kernel reads and writes one offset at `offset`.
         check_count(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count) })
     })
