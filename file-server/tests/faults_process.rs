@@ -93,7 +93,9 @@ fn a_limit_that_is_lowered_and_raised_live_costs_no_transfer_a_byte() {
         download.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut upload = server.connect();
         let content = pattern(200_000);
-        upload.write_all(b"PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\nExpect: 100-continue\r\n\r\n").unwrap();
+        upload
+            .write_all(b"PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\nExpect: 100-continue\r\n\r\n")
+            .unwrap();
         assert_eq!(read_answer(&mut upload, false).status, 100);
         // Below what is open already.
         limit(&server, 3);

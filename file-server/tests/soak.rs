@@ -155,11 +155,7 @@ struct Level {
 
 impl Level {
     fn of(server: &Server) -> Self {
-        Self {
-            descriptors: server.descriptors(),
-            watches: watches(server),
-            resident_kb: server.status_kb("VmRSS:"),
-        }
+        Self { descriptors: server.descriptors(), watches: watches(server), resident_kb: server.status_kb("VmRSS:") }
     }
 }
 

@@ -169,6 +169,7 @@ fn a_start_that_fails_ends_even_if_stderr_is_stuck() {
     rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
     while writer.write(b"x").is_ok() {}
     rustix::fs::fcntl_setfl(&writer, flags).unwrap();
-    let mut child = Command::new(PROGRAM).arg("/no/such/directory").stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    let mut child =
+        Command::new(PROGRAM).arg("/no/such/directory").stdout(Stdio::null()).stderr(writer).spawn().unwrap();
     assert_eq!(wait_for(&mut child).code(), Some(1));
 }

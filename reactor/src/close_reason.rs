@@ -97,3 +97,34 @@ impl fmt::Display for CloseReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_reason_is_told_in_words_of_its_own() {
+        let error = || io::Error::other("e");
+        let reasons = [
+            CloseReason::Eof,
+            CloseReason::Closed,
+            CloseReason::Aborted,
+            CloseReason::Error(error()),
+            CloseReason::ConnectFailed(error()),
+            CloseReason::Timeout(Timeout::Idle),
+            CloseReason::Timeout(Timeout::Read),
+            CloseReason::Timeout(Timeout::Write),
+            CloseReason::Timeout(Timeout::Lifetime),
+            CloseReason::Overflow(Overflow::Input),
+            CloseReason::Overflow(Overflow::Output),
+            CloseReason::Overflow(Overflow::Memory),
+            CloseReason::Shutdown,
+            CloseReason::Cut,
+            CloseReason::Panic("p".into()),
+        ];
+        let texts: BTreeSet<_> = reasons.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), reasons.len());
+        assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{texts:#?}");
+    }
+}

@@ -61,3 +61,19 @@ impl Error for DatagramError {
         Some(&self.error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_where_the_datagram_was_going_if_that_is_known() {
+        let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let to: SocketAddress = std::net::SocketAddr::from(([127, 0, 0, 1], 7)).into();
+        let known = DatagramError::local(refused(), Some(to));
+        let unknown = DatagramError::local(refused(), None);
+        assert!(known.to_string().starts_with("a datagram to 127.0.0.1:7 was not delivered: "), "{known}");
+        assert!(unknown.to_string().starts_with("a datagram was not delivered: "), "{unknown}");
+        assert_eq!(known.source().map(ToString::to_string), Some(refused().to_string()));
+    }
+}

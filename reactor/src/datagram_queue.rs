@@ -241,6 +241,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no Unix sockets")]
     fn a_peer_that_is_full_holds_up_nobody_else() {
         let ((slow, slow_address), (quick, quick_address)) = (peer("slow"), peer("quick"));
         let (sender, mut queue) = (sender(), DatagramQueue::default());
@@ -260,6 +261,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no Unix sockets")]
     fn no_peer_has_more_than_its_share_and_the_newest_is_dropped() {
         let ((_slow, slow_address), (_other, other_address)) = (peer("a"), peer("b"));
         let (sender, mut queue) = (sender(), DatagramQueue::default());
@@ -279,6 +281,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no Unix sockets")]
     fn one_that_fails_leaves_the_others_alone() {
         let ((there, address), sender) = (peer("there"), sender());
         let gone = peer("gone").1;

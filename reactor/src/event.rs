@@ -77,3 +77,30 @@ impl Readiness {
         self.0 & flags.cast_unsigned() != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bit_is_told_under_its_name() {
+        let told = |flags: libc::c_int| Readiness(flags.cast_unsigned());
+        let names = |readiness: Readiness| {
+            [
+                readiness.is_readable(),
+                readiness.is_writable(),
+                readiness.is_error(),
+                readiness.is_hangup(),
+                readiness.is_priority(),
+            ]
+        };
+        assert_eq!(names(Readiness::NONE), [false; 5]);
+        assert_eq!(names(told(libc::EPOLLIN)), [true, false, false, false, false]);
+        assert_eq!(names(told(libc::EPOLLOUT)), [false, true, false, false, false]);
+        // Whoever reads or writes finds these out.
+        assert_eq!(names(told(libc::EPOLLERR)), [true, true, true, false, false]);
+        assert_eq!(names(told(libc::EPOLLHUP)), [true, true, false, true, false]);
+        assert_eq!(names(told(libc::EPOLLPRI)), [true, false, false, false, true]);
+        assert_eq!(names(told(libc::EPOLLRDHUP)), [true, false, false, false, false]);
+    }
+}

@@ -116,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn every_form_of_range_and_of_bytes_is_taken() {
+        let all = SharedBytes::from("hello world".to_owned());
+        assert_eq!(all.slice(..5).as_ref(), b"hello");
+        assert_eq!(&*all.slice((Bound::Excluded(5), Bound::Unbounded)), b"world");
+        assert_eq!(all.slice(..).len(), 11);
+        assert_eq!(format!("{all:?}"), "SharedBytes(11 bytes)");
+    }
+
+    #[test]
     #[should_panic(expected = "bytes 3 to 12 of 11")]
     fn a_part_beyond_the_end_is_refused() {
         let _ = SharedBytes::from("hello world").slice(3..12);

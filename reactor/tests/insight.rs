@@ -8,11 +8,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use common::{Client, DEADLINE, Echo, Silent, TestLoop, Transport, fill_pattern};
+use common::{Client, DEADLINE, Echo, Full, Silent, TestLoop, Transport, fill_pattern};
 use reactor::{
-    ConnectionState, ConnectionView, Context, Handler, Input, Limits, PauseCause, PostError, Result, Server,
-    SocketAddress,
+    ConnId, ConnectOptions, ConnectionState, ConnectionView, Context, Handler, Input, Limits, PauseCause, PostError,
+    RateLimit, Rates, Result, Server, SocketAddress,
 };
+
+/// More than the buffers of both kernels take.
+const LARGE: usize = 12 << 20;
 
 fn tcp_client(server: &TestLoop) -> TcpStream {
     TcpStream::connect(server.address().as_inet().expect("it is TCP")).expect("it listens")
@@ -118,6 +121,68 @@ fn the_end_of_one_direction_is_seen() {
     let mut client = server.client();
     client.end();
     eventually_seen(&server, "the peer has ended", |view| view.state == ConnectionState::PeerEnded);
+}
+
+/// Takes what it has to, and leaves all else to the test.
+fn inert(server_side: TestLoop) -> (TestLoop, Client, ConnId) {
+    let client = server_side.client();
+    let id = eventually_seen(&server_side, "it is open", |view| view.state == ConnectionState::Open).id;
+    (server_side, client, id)
+}
+
+#[test]
+fn our_own_end_is_seen() {
+    let (server, _client, id) = inert(TestLoop::serve(|| Stays));
+    server.on_loop(move |cx| cx.peer(id).expect("it is open").shutdown_write());
+    let view = eventually_seen(&server, "it has ended", |view| view.state == ConnectionState::WriteEnded);
+    assert!(view.to_string().contains(" write ended, "), "{view}");
+}
+
+#[test]
+fn an_end_that_waits_for_its_output_is_seen() {
+    let (server, mut client, id) = inert(TestLoop::serve(|| Stays));
+    server.on_loop(move |cx| {
+        let mut peer = cx.peer(id).expect("it is open");
+        peer.send(vec![7; LARGE]).expect("there is room");
+        peer.close_after_flush();
+    });
+    let view = eventually_seen(&server, "it closes", |view| view.state == ConnectionState::Closing);
+    assert!(view.output > 0 && view.to_string().contains(" closing, "), "{view}");
+    assert_eq!(client.receive_to_end(), vec![7; LARGE]);
+}
+
+#[test]
+fn one_that_lingers_is_seen_until_its_peer_has_closed() {
+    let (server, client, id) = inert(TestLoop::serve(|| Stays));
+    server.on_loop(move |cx| cx.peer(id).expect("it is open").send(vec![7; LARGE]).expect("there is room"));
+    eventually_seen(&server, "more waits than the peer's kernel takes", |view| view.output > 0);
+    server.on_loop(move |cx| cx.peer(id).expect("it is open").close());
+    let view = eventually_seen(&server, "it lingers", |view| view.state == ConnectionState::Lingering);
+    assert!(view.peer.is_some() && view.to_string().contains(" lingering, "), "{view}");
+    drop(client);
+    common::eventually("it is gone", || views(&server, 10).is_empty());
+}
+
+#[test]
+fn an_attempt_to_connect_is_seen() {
+    let full = Full::new();
+    let server = TestLoop::serve(|| Silent);
+    let target = full.address;
+    server
+        .on_loop(move |cx| cx.connect(target, &ConnectOptions::default(), Silent).map(drop))
+        .expect("it can be tried");
+    let view = eventually_seen(&server, "it is tried", |view| view.state == ConnectionState::Connecting);
+    assert!(view.to_string().contains(" - connecting, "), "{view}");
+}
+
+#[test]
+fn one_that_rests_for_its_rate_shows_so() {
+    let (server, mut client, id) = inert(TestLoop::serve(|| Stays));
+    let slow = Rates::default().input(RateLimit::per_second(1).burst(1));
+    server.on_loop(move |cx| cx.peer(id).expect("it is open").set_rates(slow));
+    client.send("more than one byte");
+    let view = eventually_seen(&server, "it rests", |view| view.paused == Some(PauseCause::Rate));
+    assert!(view.to_string().contains("paused by its rate"), "{view}");
 }
 
 #[test]

@@ -63,3 +63,22 @@ impl From<FrameError> for io::Error {
         Self::new(kind, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_an_error_of_io_it_says_whose_fault_it_is() {
+        for (error, kind, word) in [
+            (FrameError::TooLong { limit: 8 }, io::ErrorKind::InvalidData, "8 bytes"),
+            (FrameError::BadLength, io::ErrorKind::InvalidData, "length prefix"),
+            (FrameError::Truncated, io::ErrorKind::UnexpectedEof, "ended"),
+            (FrameError::ContainsDelimiter, io::ErrorKind::InvalidInput, "contains"),
+            (FrameError::WrongLength { expected: 7 }, io::ErrorKind::InvalidInput, "7 bytes"),
+        ] {
+            let told = io::Error::from(error);
+            assert_eq!((told.kind(), told.to_string().contains(word)), (kind, true), "{told}");
+        }
+    }
+}

@@ -264,6 +264,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no datagrams")]
     fn a_port_in_use_is_named() {
         let first = bind("udp://127.0.0.1:0").unwrap();
         let taken = format!("udp://{}", first.local_address());
@@ -279,6 +280,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no Unix sockets")]
     fn a_stale_path_is_replaced_and_one_in_use_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
@@ -291,6 +293,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no datagrams")]
     fn only_a_socket_on_all_addresses_is_told_which_was_asked() {
         assert!(bind("udp://0.0.0.0:0").unwrap().tells_destination());
         assert!(!bind("udp://127.0.0.1:0").unwrap().tells_destination());
@@ -303,6 +306,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no if_nametoindex")]
     fn an_interface_has_a_number() {
         assert!(interface_index("lo").unwrap() > 0);
         assert!(interface_index("no such").unwrap_err().to_string().contains("no such"));
