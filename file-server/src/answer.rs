@@ -9,13 +9,14 @@ use reactor::{Context, Result};
 use crate::access_log::Record;
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry, Representation};
-use crate::feed::Feed;
+use crate::feed::{Feed, Part};
 use crate::http::authorization::challenge;
 use crate::http::conditional::{self, Outcome, Validators};
 use crate::http::cors;
 use crate::http::field::Field;
 use crate::http::head::{Message, ResponseHead};
 use crate::http::method::Method;
+use crate::http::negotiation::Coding;
 use crate::http::range::{self, ByteRange, MOST_RANGES, Multipart, Selection, unsatisfied_range};
 use crate::http::request::Request;
 use crate::http::status::Status;
@@ -38,7 +39,7 @@ pub(crate) fn file(
     kept: Option<(&[u8], &[u8])>,
 ) -> Result {
     let Some(form) = entry.form_for(request.field(Field::AcceptEncoding)) else {
-        return status(to, cx, request, Status::NOT_ACCEPTABLE);
+        return message(to, cx, request, Status::NOT_ACCEPTABLE, entry.plain.choice());
     };
     let goes_on = HttpConnection::goes_on(cx, request);
     let is_common = request.method == Method::Get && request.version == Version::Http11 && goes_on;
@@ -85,7 +86,7 @@ fn selected(
     match conditional::evaluate(request, Some(current)) {
         Outcome::Proceed => {}
         Outcome::NotModified => return not_modified(to, cx, request, chosen, goes_on),
-        Outcome::PreconditionFailed => return status(to, cx, request, Status::PRECONDITION_FAILED),
+        Outcome::PreconditionFailed => return message(to, cx, request, Status::PRECONDITION_FAILED, form.choice()),
     }
     let ranged = request.field(Field::Range).filter(|_| {
         request.method == Method::Get
@@ -94,10 +95,13 @@ fn selected(
     match ranged.map_or(Selection::Whole, |ranges| range::select(ranges, form.len(), MOST_RANGES)) {
         Selection::Whole => whole(to, cx, request, chosen, goes_on),
         Selection::One(range) => one_range(to, cx, request, (chosen, range), goes_on),
+        // Content-Encoding would be that of the parts together, and none of them by itself can be decoded.
+        Selection::Several(_) if form.coding != Coding::Identity => whole(to, cx, request, chosen, goes_on),
         Selection::Several(ranges) => several_ranges(to, cx, request, (chosen, &ranges), goes_on),
         Selection::Unsatisfiable => {
             let value = unsatisfied_range(form.len());
-            message(to, cx, request, Status::RANGE_NOT_SATISFIABLE, &[("Content-Range", value.as_bytes())])
+            let fields = [form.choice(), &[("Content-Range", value.as_bytes())]].concat();
+            message(to, cx, request, Status::RANGE_NOT_SATISFIABLE, &fields)
         }
     }
 }
@@ -161,16 +165,16 @@ fn several_ranges(
         head.field("Content-Type", multipart.content_type().as_bytes());
         head.raw(b"X-Content-Type-Options: nosniff\r\n");
     })?;
-    let mut framing = Vec::new();
-    for &range in ranges {
-        framing.clear();
+    let part = |&range: &ByteRange| {
+        let mut framing = Vec::new();
         multipart.write_part(&mut framing, range);
-        cx.send(&framing)?;
-        send_part(cx, form, range.first..range.last + 1)?;
-    }
-    framing.clear();
-    multipart.write_end(&mut framing);
-    cx.send(&framing)?;
+        Part { framing, range: range.first..range.last + 1 }
+    };
+    let mut parts: Vec<Part> = ranges.iter().map(part).collect();
+    let mut end = Vec::new();
+    multipart.write_end(&mut end);
+    parts.push(Part { framing: end, range: 0..0 });
+    send_parts(to, cx, chosen, parts)?;
     note(to, cx, request, Status::PARTIAL_CONTENT, length);
     to.answered(cx, goes_on)
 }
@@ -182,30 +186,23 @@ fn boundary_of(form: &Representation) -> String {
 
 /// Sends a part of the content, or begins to.
 #[inline]
-fn send_content(to: &mut HttpConnection, cx: &mut Cx<'_>, chosen: Chosen<'_>, part: Range<u64>) -> Result {
-    let bandwidth = cx.state().settings.bandwidth;
-    if !part.is_empty() && Feed::suits(&chosen.form.content, bandwidth) {
-        let is_chosen = |form: &Representation| std::ptr::eq(form, chosen.form);
-        let number = chosen.entry.representations().position(is_chosen).unwrap_or(0);
-        return to.begin_feed(cx, Feed::new(chosen.entry, number, part));
-    }
-    send_part(cx, chosen.form, part)
-}
-
-/// Sends a part of the content at once.
-#[inline]
-fn send_part(cx: &mut Cx<'_>, form: &Representation, part: Range<u64>) -> Result {
-    if part.is_empty() {
-        return Ok(());
-    }
-    match &form.content {
-        Content::File(file) => cx.send_file(Arc::clone(file), part),
-        Content::Bytes(bytes) => {
+fn send_content(to: &mut HttpConnection, cx: &mut Cx<'_>, chosen: Chosen<'_>, range: Range<u64>) -> Result {
+    match &chosen.form.content {
+        _ if range.is_empty() => Ok(()),
+        Content::Bytes(bytes) if !Feed::suits(&chosen.form.content, cx.state().settings.bandwidth) => {
             // What is in memory can be counted in it.
             let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-            cx.send_shared(bytes.slice(index(part.start)..index(part.end)))
+            cx.send_shared(bytes.slice(index(range.start)..index(range.end)))
         }
+        _ => send_parts(to, cx, chosen, vec![Part { framing: Vec::new(), range }]),
     }
+}
+
+/// Begins to send parts of the content, as fast as is allowed.
+fn send_parts(to: &mut HttpConnection, cx: &mut Cx<'_>, chosen: Chosen<'_>, parts: Vec<Part>) -> Result {
+    let is_chosen = |form: &Representation| std::ptr::eq(form, chosen.form);
+    let number = chosen.entry.representations().position(is_chosen).unwrap_or(0);
+    to.begin_feed(cx, Feed::new(chosen.entry, number, parts))
 }
 
 /// Sends the redirect to the name of a directory, which ends with a slash.

@@ -13,6 +13,7 @@ use crate::http::negotiation::{AcceptedCodings, Coding};
 use crate::http::status::Status;
 use crate::root::Attributes;
 use crate::settings::Answers;
+use crate::wall_clock;
 
 /// A file and its precompressed siblings, as they were when they were opened.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Representation {
     pub validators: Vec<u8>,
     /// The lines that go with its content.
     pub description: Vec<u8>,
+    /// Whether another form is sent to who asks in another way.
+    varies: bool,
     /// The answer to the common request, and the second whose Date it tells.
     ready: RefCell<Ready>,
 }
@@ -145,12 +148,20 @@ impl Representation {
         content: Content,
         style: &Style<'_>,
     ) -> Self {
-        let etag = ETag::of(&state_of(&attributes));
+        let etag = ETag::of(&state_of(&attributes), coding);
         let (mut validators, mut description) = (Vec::new(), Vec::new());
         write_validators(&mut validators, &attributes, &etag, style);
         write_description(&mut description, coding, &media_type);
         let ready = RefCell::new(Ready { answer: Vec::new(), date: None });
-        Self { coding, attributes, etag, media_type, content, validators, description, ready }
+        let varies = style.varies;
+        Self { coding, attributes, etag, media_type, content, validators, description, varies, ready }
+    }
+
+    /// The field that says on what the choice of this form depends, if there is a choice. A refusal that is for this form alone
+    /// has it too, and no `Cache-Control`: nobody is to keep it.
+    #[must_use]
+    pub fn choice(&self) -> &'static [(&'static str, &'static [u8])] {
+        if self.varies { &[("Vary", b"Accept-Encoding")] } else { &[] }
     }
 
     /// How many bytes it has.
@@ -218,7 +229,9 @@ pub(crate) fn state_of(attributes: &Attributes) -> FileState {
 
 fn write_validators(out: &mut Vec<u8>, attributes: &Attributes, etag: &ETag, style: &Style<'_>) {
     write_line(out, "ETag", etag.as_bytes());
-    if let Some(modified) = HttpDate::at(attributes.modified) {
+    // A time that is yet to come must not be told (RFC 9110, section 8.8.2.1), and the present one would be a guess.
+    let modified = Some(attributes.modified).filter(|&modified| modified <= wall_clock::seconds());
+    if let Some(modified) = modified.and_then(HttpDate::at) {
         write_line(out, "Last-Modified", modified.as_bytes());
     }
     if style.varies {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use reactor::{Context, Result, TimerId};
 
@@ -20,6 +21,15 @@ pub(crate) struct Feed {
     entry: Rc<Entry>,
     form: usize,
     range: Range<u64>,
+    /// What follows that, of an answer of several parts.
+    parts: IntoIter<Part>,
+}
+
+/// A part of a file, and the bytes that go before it.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) framing: Vec<u8>,
+    pub(crate) range: Range<u64>,
 }
 
 /// What becomes of an answer after a piece of it.
@@ -80,9 +90,9 @@ impl HttpConnection {
 }
 
 impl Feed {
-    /// The whole of a part of a form of a file.
-    pub(crate) fn new(entry: &Rc<Entry>, form: usize, range: Range<u64>) -> Self {
-        Self { entry: Rc::clone(entry), form, range }
+    /// The parts of a form of a file, one after the other.
+    pub(crate) fn new(entry: &Rc<Entry>, form: usize, parts: Vec<Part>) -> Self {
+        Self { entry: Rc::clone(entry), form, range: 0..0, parts: parts.into_iter() }
     }
 
     /// Whether content of this kind and size is sent by pieces.
@@ -91,9 +101,10 @@ impl Feed {
         bandwidth > 0 || matches!(content, Content::File(_))
     }
 
-    /// How many bytes are left.
+    /// How many bytes of the file are left.
     pub(crate) fn left(&self) -> u64 {
-        self.range.end - self.range.start
+        let of = |range: &Range<u64>| range.end - range.start;
+        of(&self.range) + self.parts.as_slice().iter().map(|part| of(&part.range)).sum::<u64>()
     }
 
     /// Sends the next piece. `checked`: the file was found to be the same just now.
@@ -103,34 +114,56 @@ impl Feed {
         checked: bool,
     ) -> std::result::Result<Next, std::io::Error> {
         let bandwidth = cx.state().settings.bandwidth;
-        let Some(form) = self.entry.form(self.form) else { return Ok(Next::Done) };
-        let file = match &form.content {
-            Content::File(file) => Some(file),
-            Content::Bytes(_) => None,
-        };
-        let mut piece = self.left();
-        if file.is_some() && !checked && !self.entry.watched.get() || file.is_some() && piece > TAIL {
+        let left = self.left();
+        let mut piece = left;
+        if self.is_file() && (left > TAIL || !checked && !self.entry.watched.get()) {
             // The end is held back until it is known that what went before it is of the same version.
             piece = piece.saturating_sub(TAIL);
         }
         if bandwidth > 0 {
             piece = piece.min((bandwidth / PIECES_PER_SECOND).max(1));
         }
-        if piece == 0 && self.left() > 0 {
+        if piece == 0 && left > 0 {
             return Ok(Next::WhenChecked);
         }
-        let part = self.range.start..self.range.start + piece;
-        self.range.start = part.end;
-        match (file, &form.content) {
-            (Some(file), _) => cx.send_file(Arc::clone(file), part)?,
-            (None, Content::Bytes(bytes)) => cx.send_shared(bytes.slice(index(part.start)..index(part.end)))?,
-            (None, Content::File(_)) => {}
-        }
+        self.send_piece(cx, piece)?;
         Ok(match bandwidth {
-            0 if self.range.is_empty() => Next::Done,
+            0 if piece == left => Next::Done,
             0 => Next::WhenDrained,
             rate => Next::After(Duration::from_secs_f64(piece as f64 / rate as f64)),
         })
+    }
+
+    fn is_file(&self) -> bool {
+        self.entry.form(self.form).is_some_and(|form| matches!(form.content, Content::File(_)))
+    }
+
+    /// Sends so many bytes of the file, and what goes before the parts that begin among them or behind them.
+    fn send_piece(&mut self, cx: &mut Context<'_, Worker>, mut piece: u64) -> Result {
+        loop {
+            let sent = piece.min(self.range.end - self.range.start);
+            if sent > 0 {
+                self.send_range(cx, self.range.start..self.range.start + sent)?;
+                self.range.start += sent;
+                piece -= sent;
+            }
+            if !self.range.is_empty() {
+                return Ok(());
+            }
+            let Some(part) = self.parts.next() else { return Ok(()) };
+            if !part.framing.is_empty() {
+                cx.send(&part.framing)?;
+            }
+            self.range = part.range;
+        }
+    }
+
+    fn send_range(&self, cx: &mut Context<'_, Worker>, range: Range<u64>) -> Result {
+        match self.entry.form(self.form).map(|form| &form.content) {
+            Some(Content::File(file)) => cx.send_file(Arc::clone(file), range),
+            Some(Content::Bytes(bytes)) => cx.send_shared(bytes.slice(index(range.start)..index(range.end))),
+            None => Ok(()),
+        }
     }
 
     /// Has a worker look whether the file is what it was when it was opened; then the connection goes on or ends.
@@ -152,7 +185,7 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-/// Bytes at the end of a file that are sent only when the file has not changed while the others were.
+/// Bytes at the end of an answer that are sent only when the file has not changed while the others were.
 const TAIL: u64 = 16 << 10;
 
 /// How often a client that is sent to slowly gets a piece.

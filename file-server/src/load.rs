@@ -186,10 +186,17 @@ fn siblings(order: &Order, name: &Path, plain: &Attributes) -> Vec<(Coding, File
         return Vec::new();
     }
     let open = |coding: Coding| match order.settings.root.find(&with_suffix(name, coding)) {
-        Ok(Node::File(file, attributes)) if attributes.modified >= plain.modified => Some((coding, file, attributes)),
+        Ok(Node::File(file, attributes)) if !is_older(&attributes, plain) => Some((coding, file, attributes)),
         _ => None,
     };
     Coding::COMPRESSED.into_iter().filter_map(open).collect()
+}
+
+/// Whether a compressed form is of an earlier version than the file. Some programs that compress give it the file's time, of
+/// which a few know only the seconds.
+fn is_older(form: &Attributes, plain: &Attributes) -> bool {
+    let is_whole = form.modified_ns == 0 && form.modified == plain.modified;
+    !is_whole && (form.modified, form.modified_ns) < (plain.modified, plain.modified_ns)
 }
 
 /// The file with its contents; `None` if it changed meanwhile.

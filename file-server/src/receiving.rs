@@ -24,6 +24,7 @@ use crate::http::digest::{ContentDigest, DigestCheck};
 use crate::http::etag::ETag;
 use crate::http::field::Field;
 use crate::http::framing::Body;
+use crate::http::negotiation::Coding;
 use crate::http::request::{self, Request};
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
@@ -275,7 +276,7 @@ impl Receiver<Worker> for HttpConnection {
         if let Some(receiving) = self.receiving() {
             receiving.whole |= receiving.reception.take().is_some_and(|reception| reception.is_whole());
         }
-        let tag = |attributes: &Attributes| Some(ETag::of(&state_of(attributes)));
+        let tag = |attributes: &Attributes| Some(tag_of(attributes));
         let (status, etag) = match outcome {
             Ok(Ok(Stored::Created(attributes))) => (Status::CREATED, tag(&attributes)),
             Ok(Ok(Stored::Replaced(attributes))) => (Status::NO_CONTENT, tag(&attributes)),
@@ -319,9 +320,14 @@ impl Sink for Upload {
 /// Whether the conditions of a request hold for what is there.
 pub(crate) fn may_proceed(head: &[u8], present: Option<&Attributes>) -> bool {
     let Some(request) = read_again(head) else { return false };
-    let current = present.map(|attributes| (ETag::of(&state_of(attributes)), attributes.modified));
+    let current = present.map(|attributes| (tag_of(attributes), attributes.modified));
     let current = current.as_ref().map(|(etag, modified)| Validators { etag: etag.as_bytes(), modified: *modified });
     conditional::evaluate(&request, current) == Outcome::Proceed
+}
+
+/// The tag of a file that is stored, or to be stored: as it is.
+fn tag_of(attributes: &Attributes) -> ETag {
+    ETag::of(&state_of(attributes), Coding::Identity)
 }
 
 /// It was read once, and is read the same way again.

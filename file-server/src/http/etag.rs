@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::list::trim;
+use super::negotiation::Coding;
 
 /// What tells one state of a file from another, as `statx(2)` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,13 +33,15 @@ pub struct ETag([u8; LENGTH]);
 const LENGTH: usize = 24;
 
 impl ETag {
-    /// The tag of a file in this state.
+    /// The tag of a file in this state, which holds some content in this coding.
+    ///
+    /// Two forms of one content have two tags though they may be one file by two names.
     ///
     /// # Panics
     ///
     /// Never.
     #[must_use]
-    pub fn of(state: &FileState) -> Self {
+    pub fn of(state: &FileState, coding: Coding) -> Self {
         let mut hash = Sha256::new();
         for number in [state.device, state.inode, state.size] {
             hash.update(number.to_le_bytes());
@@ -47,6 +50,7 @@ impl ETag {
             hash.update(seconds.to_le_bytes());
             hash.update(nanoseconds.to_le_bytes());
         }
+        hash.update(coding.name().unwrap_or_default());
         let mut text = [b'"'; LENGTH];
         let written = URL_SAFE_NO_PAD.encode_slice(&hash.finalize()[..16], &mut text[1..LENGTH - 1]);
         assert_eq!(written, Ok(LENGTH - 2), "16 bytes are 22 digits");
@@ -192,18 +196,23 @@ mod tests {
             FileState { modified: (-4, 5), ..STATE },
         ];
         for (index, state) in states.iter().enumerate() {
-            assert!(states[..index].iter().all(|other| ETag::of(other) != ETag::of(state)), "{state:?}");
+            assert!(
+                states[..index]
+                    .iter()
+                    .all(|other| ETag::of(other, Coding::Identity) != ETag::of(state, Coding::Identity)),
+                "{state:?}"
+            );
         }
     }
 
     #[test]
     fn a_tag_is_the_same_in_every_process() {
-        assert_eq!(ETag::of(&STATE).as_str(), "\"1MYyDk7GWp8DvC0i7o_W4Q\"");
+        assert_eq!(ETag::of(&STATE, Coding::Identity).as_str(), "\"1MYyDk7GWp8DvC0i7o_W4Q\"");
     }
 
     #[test]
     fn a_tag_is_one_that_can_be_read() {
-        let tag = ETag::of(&STATE);
+        let tag = ETag::of(&STATE, Coding::Identity);
         let (read, rest) = Tag::split(tag.as_bytes()).expect("it is a tag");
         assert!(rest.is_empty());
         assert!(read.matches(tag.as_bytes(), Comparison::Strong));
