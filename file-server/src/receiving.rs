@@ -204,13 +204,11 @@ fn take_chunks(
             Err(_) => return Ok(Err(Status::BAD_REQUEST)),
             Ok(Piece::End) => reception.end(),
             Ok(Piece::More) => {}
-            Ok(Piece::Data(data)) => {
-                reception.take(data, now);
-                // A chunk tells its size before its data: that is enough to refuse it.
-                if reception.come().saturating_add(decoder.announced()) > most {
-                    return Ok(Err(Status::CONTENT_TOO_LARGE));
-                }
-            }
+            Ok(Piece::Data(data)) => drop(reception.take(data, now)),
+        }
+        // A chunk tells its size before its data: that is enough to refuse it.
+        if reception.come().saturating_add(decoder.announced()) > most {
+            return Ok(Err(Status::CONTENT_TOO_LARGE));
         }
         input.consume(taken);
         reception::pump(to, cx)?;

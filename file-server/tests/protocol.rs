@@ -115,7 +115,7 @@ fn methods() {
         case("DELETE /a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         case("PATCH /a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         case("TRACE /a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-        case("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        case("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405).closes(),
         case("BREW /a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         case("get /a.txt HTTP/1.1\r\nHost: a\r\n\r\n", 501),
     ]);

@@ -205,7 +205,8 @@ impl<'a> Request<'a> {
             query,
             host: host.unwrap_or(named),
             version,
-            keep_alive: keeps_alive(&fields, version),
+            // What follows CONNECT is not for us: it may be what somebody else wants sent through the tunnel.
+            keep_alive: keeps_alive(&fields, version) && method != Method::Connect,
             expects_continue,
             body,
             fields,
@@ -224,11 +225,12 @@ fn checked_host<'a>(fields: &Fields<'a>, version: Version) -> Result<&'a [u8], S
 
 /// Whether 100 Continue is waited for; another expectation cannot be met.
 fn expects_continue(fields: &Fields<'_>, version: Version, body: Body) -> Result<bool, Status> {
-    match fields.value(Field::Expect) {
-        Some(_) if version == Version::Http10 => Ok(false),
-        Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(!matches!(body, Body::None | Body::Length(0))),
-        Some(_) => Err(Status::EXPECTATION_FAILED),
-        None => Ok(false),
+    let Some(value) = fields.value(Field::Expect).filter(|_| version == Version::Http11) else { return Ok(false) };
+    let mut expected = elements(value).peekable();
+    let waits = expected.peek().is_some() && !matches!(body, Body::None | Body::Length(0));
+    match expected.all(|expectation| expectation.eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(waits),
+        false => Err(Status::EXPECTATION_FAILED),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn is_host(host: &[u8]) -> bool {
 #[cold]
 fn is_literal(host: &[u8]) -> bool {
     let Some(end) = host.iter().position(|&byte| byte == b']') else { return false };
-    host[1..end].iter().all(|&byte| byte == b':' || IN_NAME[usize::from(byte)]) && is_port(&host[end + 1..])
+    end > 1 && host[1..end].iter().all(|&byte| byte == b':' || IN_NAME[usize::from(byte)]) && is_port(&host[end + 1..])
 }
 
 /// A colon and digits, or nothing.
