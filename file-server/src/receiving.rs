@@ -77,6 +77,10 @@ struct Order {
 pub(crate) fn begin(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, head: &[u8]) -> Result {
     let order = match check(cx, request, head) {
         Ok(order) => order,
+        // It is told what is taken instead (RFC 9110, section 15.5.16).
+        Err(status @ Status::UNSUPPORTED_MEDIA_TYPE) => {
+            return answer::message(to, cx, request, status, &[("Accept-Encoding", b"identity")]);
+        }
         Err(status) => return answer::status(to, cx, request, status),
     };
     let framing = order.size.map_or_else(|| Framing::Chunked(ChunkedDecoder::new()), Framing::Length);

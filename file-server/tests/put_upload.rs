@@ -7,9 +7,11 @@ mod upload_support;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::thread;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use upload_support::{
     Server, ask, assert_same, connect, eventually, expect_end, pattern, put, put_chunked, read_answer, request,
@@ -167,6 +169,29 @@ fn what_is_refused_leaves_everything_as_it_was() {
     assert_eq!(server.names(), ["directory", "file"]);
     assert_eq!(fs::read(server.path("file")).unwrap(), b"old");
     assert_eq!(fs::read_dir(server.path("directory")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_coding_that_is_refused_is_answered_by_what_is_taken() {
+    let (server, address) = start(&[]);
+    let answer = ask(address, &put("/a", "Content-Encoding: gzip\r\n", b"x"));
+    assert_eq!((answer.status, answer.field("Accept-Encoding")), (415, Some("identity")));
+    assert_eq!(ask(address, &put("/a", "Content-Encoding: identity\r\n", b"x")).status, 201);
+    assert_eq!(server.names(), ["a"]);
+}
+
+#[test]
+fn what_is_no_file_is_neither_replaced_nor_removed() {
+    let (server, address) = start(&["--allow-delete"]);
+    mknodat(CWD, server.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _socket = UnixListener::bind(server.path("socket")).unwrap();
+    for path in ["/fifo", "/socket"] {
+        assert_eq!(ask(address, &put(path, "", b"x")).status, 403, "{path}");
+        assert_eq!(ask(address, &put_chunked(path, "", b"x", 1)).status, 403, "{path}");
+        assert_eq!(ask(address, &request("DELETE", path, "")).status, 403, "{path}");
+    }
+    let kind = |name: &str| fs::symlink_metadata(server.path(name)).unwrap().file_type();
+    assert!(kind("fifo").is_fifo() && kind("socket").is_socket());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::root::Attributes;
 use crate::storage::directories::Directories;
 use crate::storage::temporary::{Manner, Temporary, create_unnamed, link_unnamed};
-use crate::storage::{Fsync, Storage, look, refuse_directory};
+use crate::storage::{Fsync, Storage, look, refuse_special};
 
 /// A file that is being received: without a name where the file system can do that (`O_TMPFILE`, see open(2)), else under a
 /// hidden one. Dropping it leaves nothing, and takes as long as the removal of a file does: it is for the worker pool too.
@@ -90,7 +90,7 @@ impl Incoming {
     /// other upload comes between the question and the change.
     ///
     /// # Errors
-    /// The name is that of a directory, or the disk failed. Nothing has changed then, unless it was the directory that
+    /// The name is that of a directory or a special file, or the disk failed. Nothing has changed then, unless it was the directory that
     /// could not be forced onto the disk.
     pub fn store(mut self, mut allows: impl FnMut(Option<&Attributes>) -> bool) -> io::Result<Stored> {
         if self.storage.options.fsync != Fsync::Never {
@@ -116,7 +116,7 @@ impl Incoming {
         let name = self.name.file_name().ok_or(Errno::ISDIR)?.to_owned();
         loop {
             let present = look(directory, &name)?;
-            refuse_directory(present.as_ref())?;
+            refuse_special(present.as_ref())?;
             if !allows(present.as_ref().map(Attributes::from).as_ref()) {
                 return Ok(None);
             }

@@ -103,7 +103,7 @@ impl Storage {
     /// As [`begin`](Self::begin).
     pub fn look(&self, directory: &OwnedFd, name: &Path) -> io::Result<Option<Attributes>> {
         let present = look(directory, name.as_os_str())?;
-        refuse_directory(present.as_ref())?;
+        refuse_special(present.as_ref())?;
         Ok(present.as_ref().map(Attributes::from))
     }
 
@@ -116,7 +116,7 @@ impl Storage {
     pub fn begin(self: &Arc<Self>, directory: OwnedFd, name: &Path, size: Option<u64>) -> io::Result<Incoming> {
         name.iter().try_for_each(refuse_temporary)?;
         if name.iter().nth(1).is_none() {
-            refuse_directory(look(&directory, name.as_os_str())?.as_ref())?;
+            refuse_special(look(&directory, name.as_os_str())?.as_ref())?;
         }
         let manner = self.manner(&directory)?;
         let incoming = Incoming::create(Arc::clone(self), directory, name, manner)?;
@@ -127,7 +127,7 @@ impl Storage {
     /// Removes a file, or a symlink, if `allows` says so, given what is known of it.
     ///
     /// # Errors
-    /// `IsADirectory`, or what unlink(2) says.
+    /// `IsADirectory`, `PermissionDenied` for a special file, or what unlink(2) says.
     pub fn remove(
         &self,
         directory: &OwnedFd,
@@ -137,7 +137,7 @@ impl Storage {
         refuse_temporary(name)?;
         let naming = self.naming();
         let present = look(directory, name)?;
-        refuse_directory(present.as_ref())?;
+        refuse_special(present.as_ref())?;
         if !allows(present.as_ref().map(Attributes::from).as_ref()) {
             return Ok(Removed::Refused);
         }
@@ -196,10 +196,12 @@ fn look(directory: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
     }
 }
 
-fn refuse_directory(present: Option<&Stat>) -> io::Result<()> {
+/// Only files and symlinks are replaced and removed. A socket or a FIFO is somebody's who would miss it.
+fn refuse_special(present: Option<&Stat>) -> io::Result<()> {
     match present.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        None | Some(FileType::RegularFile | FileType::Symlink) => Ok(()),
         Some(FileType::Directory) => Err(Errno::ISDIR.into()),
-        _ => Ok(()),
+        Some(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "the name is that of a special file")),
     }
 }
 
