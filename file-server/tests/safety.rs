@@ -1,6 +1,7 @@
 //! Nothing outside of the root is served, nothing that is no file hangs the server, and nobody holds it up.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
 mod common;
 
@@ -9,8 +10,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 
-use common::{Server, eventually, expect_end, pattern, read_all, read_answer};
+use common::{PROGRAM, Server, eventually, expect_end, pattern, read_all, read_answer};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A tree in which the root is a directory beside a secret.
@@ -104,16 +106,51 @@ fn what_is_no_file_holds_nobody_up() {
     assert!(["fifo", "socket", "zero"].iter().all(|name| !listing.contains(name)));
 }
 
+/// A server that may do no more than its user, even if that is root: in a namespace of users without a mapping, nobody may pass
+/// over permissions. `None`, and said why: this machine does not let us.
+fn unprivileged(arguments: &[&str]) -> Option<Server> {
+    let possible = Command::new("unshare").args(["-U", "true"]).stderr(Stdio::null()).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no namespace of our own here");
+        return None;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-U", PROGRAM, "--listen", "127.0.0.1:0", "--threads", "1"]).args(arguments).arg(tree.path());
+    Some(Server::start_command(tree, &mut command, 1))
+}
+
 #[test]
 fn what_may_not_be_read_is_forbidden() {
-    if rustix::process::geteuid().is_root() {
-        // Root may read all; what a server that is not root says is told by the table of refusals in `root`.
-        return;
+    let Some(server) = unprivileged(&[]) else { return };
+    for name in ["a", "index/index.html", "shut/a", "unlisted/a", "z", "z.gz"] {
+        server.write(name, "x");
     }
-    let server = Server::start(&[]);
-    server.write("a", "x");
-    fs::set_permissions(server.path("a"), fs::Permissions::from_mode(0o0)).unwrap();
-    assert_eq!(server.get("/a").status, 403);
+    let modes = [("a", 0), ("index/index.html", 0), ("shut", 0), ("unlisted", 0o311), ("z.gz", 0)];
+    let set = |(name, mode)| fs::set_permissions(server.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    modes.into_iter().for_each(set);
+    for target in ["/a", "/index/", "/shut/a", "/shut/", "/shut", "/unlisted/"] {
+        assert_eq!(server.get(target).status, 403, "{target}");
+    }
+    assert_eq!(server.get("/unlisted/a").status, 200);
+    // A form that cannot be read is none.
+    let answer = server.ask("GET /z HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!((answer.status, answer.field("Content-Encoding")), (200, None));
+    ["shut", "unlisted"].map(|name| (name, 0o755)).into_iter().for_each(set);
+}
+
+#[test]
+fn what_may_not_be_written_is_forbidden() {
+    let Some(server) = unprivileged(&["--allow-upload", "--allow-delete"]) else { return };
+    server.write("kept/a", "x");
+    fs::set_permissions(server.path("kept"), fs::Permissions::from_mode(0o555)).unwrap();
+    for request in ["PUT /kept/b", "PUT /kept/a", "PUT /kept/new/a"] {
+        let answer = server.ask(format!("{request} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(answer.status, 403, "{request}");
+    }
+    assert_eq!(server.ask("DELETE /kept/a HTTP/1.1\r\nHost: a\r\n\r\n").status, 403);
+    assert_eq!(server.get("/kept/a").text(), "x");
+    fs::set_permissions(server.path("kept"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

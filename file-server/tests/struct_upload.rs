@@ -9,9 +9,10 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::fs::symlink;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use upload_support::{Server, assert_same, connect, expect_end, expect_ok, header, pattern, send_struct};
+use upload_support::{Server, assert_same, connect, eventually, expect_end, expect_ok, header, pattern, send_struct};
 
 #[test]
 fn files_of_every_size_arrive_whole() {
@@ -108,6 +109,25 @@ fn what_is_wrong_is_closed_without_ok_and_told() {
         server.wait_for_words(&["refused", why]);
     }
     assert_eq!(server.names(), ["directory"]);
+}
+
+#[test]
+fn a_small_file_is_not_held_up_by_delayed_acknowledgements() {
+    let server = Server::start(&[]);
+    let content = pattern(1, 10_000);
+    // Without a quick acknowledgement each takes 40 ms, however fast the machine is; with it one of them takes a few.
+    eventually("one is quick", || {
+        let began = Instant::now();
+        let mut stream = server.connect();
+        // The clients that there are write so, with Nagle's algorithm on.
+        stream.set_nodelay(false).unwrap();
+        stream.write_all(&header(b"a", 10_000)).unwrap();
+        expect_ok(&mut stream);
+        content.chunks(4096).for_each(|piece| stream.write_all(piece).unwrap());
+        expect_ok(&mut stream);
+        began.elapsed() < Duration::from_millis(35)
+    });
+    assert_same(&fs::read(server.path("a")).unwrap(), &content);
 }
 
 #[test]
