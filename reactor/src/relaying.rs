@@ -103,11 +103,9 @@ impl Engine {
 
     /// How many bytes the other side may be given; `None` if reading is to rest.
     fn relay_room(&mut self, from: Token, to: Token) -> Option<usize> {
-        let Limits { high_mark, max_output, .. } = self.limits;
         let open = self.connection(from).is_some_and(Connection::may_pass_on);
-        let target = self.connection_mut(to).filter(|target| open && target.may_send())?;
-        let left = max_output.saturating_sub(target.output_cost());
-        let room = high_mark.saturating_sub(target.queued()).min(left);
+        let room = room_on(self.connection(to).filter(|target| open && target.may_send())?, &self.limits);
+        let target = self.connection_mut(to)?;
         if room == 0 {
             target.set(Flag::BLOCKED);
         }
@@ -207,7 +205,9 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn wake_relay(&mut self, to: Token) {
         let Some(target) = self.connection(to) else { return };
-        let (is_empty, has_room) = (target.queued() == 0, !target.has(Flag::BLOCKED));
+        let is_empty = target.queued() == 0;
+        // Below the low mark there may be no room yet: the high mark may be the same.
+        let has_room = !target.has(Flag::BLOCKED) && room_on(target, &self.limits) > 0;
         let Some(from) = self.relay_of(to).map(|relay| relay.peer) else { return };
         let Some(relay) = self.relay_mut(from) else { return };
         if relay.waits && (is_empty || has_room && !relay.is_bulk()) {
@@ -271,6 +271,12 @@ impl Engine {
     fn relay_mut(&mut self, token: Token) -> Option<&mut Relay> {
         self.connection_mut(token)?.relay_mut()
     }
+}
+
+/// How many bytes a connection may be given before its output stands at the high mark, or at its bound.
+fn room_on(target: &Connection, limits: &Limits) -> usize {
+    let left = limits.max_output.saturating_sub(target.output_cost());
+    limits.high_mark.saturating_sub(target.queued()).min(left)
 }
 
 fn of_another_loop() -> io::Error {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use reactor::sim::{Faults, Peer, Sim};
-use reactor::{Context, EventLoop, Handler, Input, ListenOptions, Result};
+use reactor::{ConnId, Context, EventLoop, Handler, Input, Limits, ListenOptions, Result};
 
 /// Answers whatever comes with so many bytes, and closes.
 struct LastWords(usize);
@@ -113,4 +113,49 @@ fn a_slow_reader_that_sends_on_is_not_told_of_room_again_and_again() {
         assert!(event_loop.metrics().turns - turns < 10, "the loop spins");
     }
     assert!(drained.get() <= 2, "on_drained was called {} times", drained.get());
+}
+
+/// Relayed to the one that came before it.
+struct Relayed;
+
+impl Handler<Option<ConnId>> for Relayed {
+    fn on_open(&mut self, cx: &mut Context<'_, Option<ConnId>>) -> Result {
+        let me = cx.id();
+        match cx.state().replace(me) {
+            Some(other) => cx.relay_to(other),
+            None => Ok(()),
+        }
+    }
+
+    fn on_data(&mut self, _cx: &mut Context<'_, Option<ConnId>>, _input: &mut Input<'_>) -> Result {
+        unreachable!("nobody sends before both are there")
+    }
+}
+
+#[test]
+fn a_relay_whose_two_marks_are_one_waits_for_slow_readers_asleep() {
+    let sim = Sim::new(0);
+    let mut limits = Limits::default();
+    (limits.low_mark, limits.high_mark) = (1000, 1000);
+    let mut event_loop = EventLoop::with_limits(limits, None).unwrap();
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), |_peer| Relayed).unwrap();
+    let mut peers = [sim.connect("127.0.0.1:7"), sim.connect("127.0.0.1:7")];
+    event_loop.turn(None).unwrap();
+    for peer in &mut peers {
+        peer.set_receive_buffer(10);
+        peer.stop_reading();
+        peer.send(&[7; 300_000]);
+    }
+    sim.run_for(&mut event_loop, Duration::from_secs(1)).unwrap();
+    let turns = event_loop.metrics().turns;
+    let end = sim.now() + Duration::from_secs(1);
+    while sim.now() < end {
+        event_loop.turn(Some(end - sim.now())).unwrap();
+        assert!(event_loop.metrics().turns - turns < 5, "the loop spins");
+    }
+    for peer in &mut peers {
+        peer.resume_reading();
+        peer.set_receive_buffer(1 << 20);
+    }
+    sim.run_until(&mut event_loop, || peers.iter().all(|peer| peer.received_len() == 300_000)).unwrap();
 }
