@@ -15,6 +15,11 @@ pub(crate) struct Ledger {
     pub(crate) bounds: Bounds,
     pub(crate) callbacks: u64,
     pub(crate) panics_on_purpose: u64,
+    /// The clients for which something was connected to.
+    pub(crate) proxied: Vec<usize>,
+    /// How much of the room's stream was broadcast.
+    pub(crate) room: usize,
+    closed_so_far: usize,
     /// Connections with a timer that was overtaken. They must have ended, and be told in this turn.
     overtaken: Vec<(usize, String)>,
 }
@@ -56,6 +61,20 @@ pub(crate) struct Account {
     pub(crate) paused: bool,
     /// It has ended its output: all that it sent must arrive.
     pub(crate) finished: bool,
+    /// It has ended its sending direction, and listens on.
+    pub(crate) mute: bool,
+    /// Its end, or that of a direction, was asked for here.
+    pub(crate) asked: bool,
+    /// The connection that it is relayed to.
+    pub(crate) relayed_to: Option<usize>,
+    /// What waited on it as the relay began.
+    pub(crate) queued_before: usize,
+    /// How many had been closed before it was.
+    pub(crate) order: usize,
+    /// It gets what is broadcast, from this place of the room's stream on.
+    pub(crate) member_since: Option<usize>,
+    /// Where in its stream its output begins.
+    pub(crate) first: usize,
     pub(crate) timers: Vec<Timer>,
     served: (u64, usize, usize),
 }
@@ -88,6 +107,13 @@ impl Ledger {
             panics: false,
             paused: false,
             finished: false,
+            mute: false,
+            asked: false,
+            relayed_to: None,
+            queued_before: 0,
+            order: 0,
+            member_since: None,
+            first: 0,
             timers: Vec::new(),
             served: (0, 0, 0),
         });
@@ -122,6 +148,10 @@ impl Ledger {
             account.opened || matches!(callback, "on_open" | "on_close"),
             "{callback} of {number} before its on_open"
         );
+        assert!(
+            account.relayed_to.is_none() || !matches!(callback, "on_data" | "on_eof" | "on_drained"),
+            "{callback} of {number}, which is relayed"
+        );
         account
     }
 
@@ -147,7 +177,10 @@ impl Ledger {
     }
 
     pub(crate) fn closed(&mut self, number: usize, reason: &CloseReason) {
+        let order = self.closed_so_far;
+        self.closed_so_far += 1;
         let account = self.called(number, "on_close");
+        account.order = order;
         account.closed = Some(reason.name().to_owned());
         account.timers.clear();
     }

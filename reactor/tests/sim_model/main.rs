@@ -5,8 +5,14 @@
 //!
 //! `REACTOR_SEEDS=1000000 cargo test --profile sim -p reactor --features sim --test sim_model` runs a million of each.
 
+mod bounds;
+mod far_end;
+mod files;
 mod ledger;
+mod outcome;
 mod pattern;
+mod relays;
+mod room;
 mod run;
 mod subject;
 

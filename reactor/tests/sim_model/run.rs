@@ -8,46 +8,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reactor::sim::{Answer, Faults, Peer, PeerState, Random, Remote, Sim};
-use reactor::{
-    ConnId, EventLoop, Limits, ListenOptions, LoopContext, Metrics, RateLimit, Rates, ReadProgress, SocketAddress,
-    Timeouts,
-};
+use reactor::sim::{Answer, Faults, Random, Remote, Sim};
+use reactor::{ConnId, EventLoop, Limits, LoopContext, Metrics, SocketAddress};
 
+use crate::bounds;
+use crate::far_end::FarEnd;
+use crate::files;
 use crate::ledger::{Bounds, Ledger};
 use crate::pattern::Pattern;
+use crate::room;
 use crate::subject::{Role, Shared, Subject};
 
-/// A client, and what it has done.
-struct Client {
-    peer: Peer,
-    stream: Pattern,
-    sent: usize,
-    received: usize,
-    /// It has done nothing that could cost it output: no reset, no close before the end.
-    polite: bool,
-    /// It sends no more.
-    ended: bool,
-    /// It has sent an urgent byte. Of two, the first might become a byte like others.
-    urgent: bool,
-}
+/// As many clients come at the most.
+pub(crate) const CLIENTS: usize = 10;
 
 pub(crate) struct Run<'a> {
-    sim: &'a Sim,
+    pub(crate) sim: &'a Sim,
     random: Random,
-    faults: Faults,
-    limits: Limits,
-    event_loop: EventLoop<Shared>,
-    ledger: Rc<RefCell<Ledger>>,
+    pub(crate) faults: Faults,
+    pub(crate) limits: Limits,
+    pub(crate) event_loop: EventLoop<Shared>,
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
     /// The clients that are expected, by address.
     expected: Rc<RefCell<BTreeMap<String, usize>>>,
     /// The connection of each client, once it is made.
-    fronts: Rc<RefCell<BTreeMap<usize, usize>>>,
-    clients: Vec<Client>,
-    remote: Remote,
-    backs: Vec<Peer>,
-    posted: u64,
-    done: Arc<AtomicU64>,
+    pub(crate) fronts: Rc<RefCell<BTreeMap<usize, usize>>>,
+    pub(crate) clients: Vec<FarEnd>,
+    remotes: Vec<Remote>,
+    /// What proxies have connected to, each with its client, in the order of connections.
+    pub(crate) backs: Vec<(usize, FarEnd)>,
+    pub(crate) posted: u64,
+    pub(crate) done: Arc<AtomicU64>,
     /// Turns in a row in which nothing was done.
     idle_turns: u32,
 }
@@ -55,15 +46,16 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(sim: &'a Sim, mut random: Random, faults: Faults) -> io::Result<Self> {
         sim.set_faults(faults.clone());
-        let limits = limits(&mut random);
+        let limits = bounds::limits(&mut random);
         let ledger = Rc::new(RefCell::new(Ledger::default()));
-        ledger.borrow_mut().bounds = bounds(&limits);
-        let remote = sim.listen("198.51.100.1:80");
+        ledger.borrow_mut().bounds = bounds::of_a_turn(&limits);
+        let remotes: Vec<_> =
+            (0..CLIENTS).map(|client| sim.listen(format!("198.51.100.1:{}", 1000 + client))).collect();
         let shared = Shared {
             ledger: Rc::clone(&ledger),
             lonely: None,
             low_mark: limits.low_mark,
-            remote: remote.address().clone(),
+            remotes: remotes.iter().map(|remote| remote.address().clone()).collect(),
         };
         let event_loop = EventLoop::with_limits(limits.clone(), shared)?;
         let mut run = Self {
@@ -76,39 +68,40 @@ impl<'a> Run<'a> {
             expected: Rc::default(),
             fronts: Rc::default(),
             clients: Vec::new(),
-            remote,
+            remotes,
             backs: Vec::new(),
             posted: 0,
             done: Arc::default(),
             idle_turns: 0,
         };
-        run.listen()?;
+        run.listen("0.0.0.0:7")?;
+        run.listen("0.0.0.0:8")?;
         Ok(run)
     }
 
-    fn listen(&mut self) -> io::Result<()> {
+    fn listen(&mut self, address: &str) -> io::Result<()> {
         let (ledger, expected, fronts) = (Rc::clone(&self.ledger), Rc::clone(&self.expected), Rc::clone(&self.fronts));
         let mut random = Random::new(self.random.bits());
         let make = move |peer: &SocketAddress| {
             let client = expected.borrow()[&peer.to_string()];
-            let role = match random.below(10) {
+            let role = match random.below(13) {
                 0..5 => Role::Echo,
-                5..7 => Role::Producer(random.magnitude(50_000) as usize),
-                7..9 => Role::Relay,
-                _ => Role::Proxy,
+                5..7 => Role::Producer(random.magnitude(files::LONGEST as u64) as usize),
+                7..10 => Role::Relay,
+                10..12 => Role::Proxy,
+                _ => Role::Member,
             };
-            let output = if let Role::Producer(_) = role { Pattern(client + 1000) } else { Pattern(client) };
+            let output = match role {
+                Role::Producer(_) => files::stream(client),
+                Role::Member => room::STREAM,
+                _ => Pattern(client),
+            };
             let number = ledger.borrow_mut().open(Pattern(client), output);
             fronts.borrow_mut().insert(client, number);
             Subject::new(number, role, Random::new(random.bits()), &ledger)
         };
-        let idle = self.random.chance(0.2).then(|| Duration::from_millis(self.random.magnitude(60_000)));
-        let mut options = ListenOptions::default().idle_timeout(idle);
-        options.rates = rates(&mut self.random, 50_000);
-        options.timeouts = timeouts(&mut self.random);
-        options.accept_rate = self.random.chance(0.2).then(|| RateLimit::per_second(1 + self.random.below(100)));
-        options.max_per_address = self.random.chance(0.1).then(|| 1 + self.random.index(10));
-        self.event_loop.listen("0.0.0.0:7", &options, make).map(drop)
+        let options = bounds::listen_options(&mut self.random);
+        self.event_loop.listen(address, &options, make).map(drop)
     }
 
     /// Lets the clients do things, turn by turn.
@@ -123,50 +116,35 @@ impl<'a> Run<'a> {
     }
 
     fn act(&mut self) {
-        if self.clients.is_empty() || self.clients.len() < 10 && self.random.chance(0.15) {
+        if self.clients.is_empty() || self.clients.len() < CLIENTS && self.random.chance(0.15) {
             return self.connect();
         }
         match self.random.below(40) {
             0..3 => self.post(),
             3 => self.answer(),
-            _ => self.act_as_client(),
+            4..6 if !self.backs.is_empty() => {
+                let index = self.random.index(self.backs.len());
+                self.backs[index].1.act_as_echo(&mut self.random);
+            }
+            _ => {
+                let index = self.random.index(self.clients.len());
+                self.clients[index].act(&mut self.random);
+            }
         }
     }
 
     fn connect(&mut self) {
-        let peer = self.sim.connect("127.0.0.1:7");
+        let peer = self.sim.connect(*self.random.pick(&["127.0.0.1:7", "127.0.0.1:8"]));
         let address = peer.address().expect("it was made just now").to_string();
-        let stream = Pattern(self.clients.len());
-        self.expected.borrow_mut().insert(address, self.clients.len());
-        self.clients.push(Client { peer, stream, sent: 0, received: 0, polite: true, ended: false, urgent: false });
+        let client = self.clients.len();
+        self.expected.borrow_mut().insert(address, client);
+        self.clients.push(FarEnd::new(peer, Pattern(client)));
     }
 
     fn answer(&mut self) {
         let answers = [Answer::Accept, Answer::Accept, Answer::Accept, Answer::Refuse, Answer::Silence];
-        self.remote.answer(*self.random.pick(&answers));
-    }
-
-    fn act_as_client(&mut self) {
-        let index = self.random.index(self.clients.len());
-        let (client, random) = (&mut self.clients[index], &mut self.random);
-        match random.below(24) {
-            0 => client.peer.stop_reading(),
-            1 | 2 => client.peer.resume_reading(),
-            3 => client.peer.set_receive_buffer(random.magnitude(5000) as usize),
-            4 | 5 => {
-                client.peer.shutdown_write();
-                client.ended = true;
-            }
-            6 if random.chance(0.4) => client.leave(Peer::close),
-            7 if random.chance(0.4) => client.leave(Peer::reset),
-            8 if random.chance(0.4) => client.leave(Peer::vanish),
-            9 if !client.ended && !client.urgent => {
-                client.peer.send_urgent(b'!');
-                client.urgent = true;
-            }
-            _ if !client.ended => client.send(random.magnitude(30_000) as usize),
-            _ => {}
-        }
+        let answer = *self.random.pick(&answers);
+        self.random.pick(&self.remotes).answer(answer);
     }
 
     /// Posts something to the loop, as another thread would.
@@ -185,6 +163,7 @@ impl<'a> Run<'a> {
                 pause(cx, id, number, delay);
             } else if let Some(mut peer) = cx.peer(id) {
                 peer.want_drained();
+                room::broadcast(cx, 100);
             }
         });
         self.posted += u64::from(posted.is_ok());
@@ -223,104 +202,77 @@ impl<'a> Run<'a> {
         for (number, account) in ledger.borrow().accounts.iter().enumerate() {
             let Some(id) = account.id.filter(|_| account.closed.is_none()) else { continue };
             let queued = self.event_loop.context().peer(id).map_or(0, |peer| peer.queued());
-            let marked = self.limits.high_mark + account.largest;
-            let most = if account.echoes { self.limits.max_output.min(marked) } else { self.limits.max_output };
-            assert!(queued <= most, "{queued} bytes of output of connection {number} wait, of {most} at most");
+            let Limits { low_mark, high_mark, max_output, .. } = self.limits;
+            let most = match account.relayed_to {
+                Some(_) => high_mark.max(account.queued_before),
+                None if account.echoes => max_output.min(high_mark + account.largest),
+                // Of a file that is sent, nothing is in memory.
+                None => max_output.max(low_mark + files::PIECE),
+            };
+            assert!(queued <= most, "{queued} bytes of output of {number} wait, of {most} at most: {account:?}");
         }
     }
 
     /// The programs that proxies connect to send back what they get.
     fn serve_backs(&mut self) {
-        self.backs.extend(std::iter::from_fn(|| self.remote.accept()));
-        for back in &mut self.backs {
-            let bytes = back.take();
-            if !bytes.is_empty() {
-                back.send(&bytes);
-            }
-            if back.state() == PeerState::Ended {
-                back.close();
-            }
+        for &client in &self.ledger.borrow().proxied {
+            let accepted = std::iter::from_fn(|| self.remotes[client].accept());
+            self.backs.extend(accepted.map(|peer| (client, FarEnd::new(peer, Pattern(client)))));
         }
-        self.backs.retain(|back| !back.is_over());
+        for (client, back) in &mut self.backs {
+            back.echo(self.clients[*client].sent);
+        }
     }
 
     /// What clients have received is what their connections have sent.
     fn receive(&mut self) {
-        let ledger = self.ledger.borrow();
-        for (index, client) in self.clients.iter_mut().enumerate() {
-            let bytes = client.peer.take();
+        for index in 0..self.clients.len() {
+            let bytes = self.clients[index].peer.take();
             let Some(&number) = self.fronts.borrow().get(&index) else {
                 assert!(bytes.is_empty(), "client {index} hears from nobody");
                 continue;
             };
-            let (output, offered) = (ledger.accounts[number].output, ledger.accounts[number].offered);
-            output.check(client.received, &bytes, "output");
+            let (output, first, offered) = self.expects(number);
+            let client = &mut self.clients[index];
+            output.check(first + client.received, &bytes, "output");
             client.received += bytes.len();
             assert!(client.received <= offered, "client {index} got {} bytes of {offered}", client.received);
         }
     }
 
+    /// The stream that a connection sends, where in it, and how many bytes of it there are.
+    fn expects(&self, number: usize) -> (Pattern, usize, usize) {
+        let ledger = self.ledger.borrow();
+        let account = &ledger.accounts[number];
+        let relayed = account.relayed_to.and_then(|other| self.far_end(other)).map_or(0, |far| far.sent);
+        (account.output, account.first, account.offered.max(relayed))
+    }
+
+    /// What is at the other end of a connection.
+    pub(crate) fn far_end(&self, number: usize) -> Option<&FarEnd> {
+        let ledger = self.ledger.borrow();
+        let account = &ledger.accounts[number];
+        let client = account.input.0;
+        if self.fronts.borrow().get(&client) == Some(&number) {
+            return self.clients.get(client);
+        }
+        // Of several attempts to connect the last one counts.
+        self.backs.iter().rfind(|(of, _)| *of == client && account.opened).map(|(_, far)| far)
+    }
+
     /// Nothing goes wrong any more and everybody reads: whatever waits must come to its end.
     pub(crate) fn calm(&mut self) -> io::Result<()> {
         self.sim.set_faults(Faults::none());
-        self.remote.answer(Answer::Accept);
-        for client in &mut self.clients {
-            client.peer.resume_reading();
-            client.peer.set_receive_buffer(1 << 20);
-        }
+        self.remotes.iter().for_each(|remote| remote.answer(Answer::Accept));
+        self.clients.iter_mut().for_each(FarEnd::calm);
+        self.backs.iter_mut().for_each(|(_, back)| back.calm());
         let end = self.sim.now() + Duration::from_secs(300);
         while self.sim.now() < end {
             self.turn(end - self.sim.now())?;
         }
+        self.clients.iter_mut().for_each(FarEnd::note_end);
         self.check_all_served();
         Ok(())
-    }
-
-    fn check_all_served(&self) {
-        assert_eq!(self.done.load(Ordering::Relaxed), self.posted, "a message was lost");
-        let metrics = self.event_loop.metrics();
-        let full = metrics.open + metrics.lingering >= self.limits.connections as u64
-            || metrics.buffered >= self.limits.memory_soft as u64;
-        assert!(full || self.sim.waiting_clients() == 0, "somebody waits to be accepted, and there is room");
-        let ledger = self.ledger.borrow();
-        for (index, client) in self.clients.iter().enumerate() {
-            let state = client.peer.state();
-            let Some(&number) = self.fronts.borrow().get(&index) else { continue };
-            let account = &ledger.accounts[number];
-            let reads = account.opened && account.closed.is_none() && !account.paused && !account.eof;
-            if reads && state != PeerState::Closed {
-                let (unread, dump) = (client.peer.unread(), self.sim.dump());
-                assert_eq!(
-                    unread, 0,
-                    "nobody reads what client {index} has sent: a lost edge
-{account:?}
-{dump}"
-                );
-            }
-            let told = account.eof || account.finished || !reads || !client.ended || !client.polite;
-            assert!(told, "client {index} has ended, and its connection was not told: {account:?}");
-            let reason = account.closed.as_deref().unwrap_or("eof");
-            let failed = matches!(state, PeerState::Failed(_)) && self.faults.reset > 0.0;
-            if account.finished && client.polite && !failed && matches!(reason, "eof" | "closed" | "shutdown") {
-                // A client that sends on may be reset once it has everything.
-                assert_eq!(
-                    client.received,
-                    account.sent,
-                    "client {index} lost output ({reason}, {state:?})\n{account:?} {:?}\n{}",
-                    client.peer,
-                    self.sim.dump()
-                );
-                assert!(client.peer.is_over(), "client {index} is not told that this is all");
-            }
-            let blameless = client.polite && !account.failed && self.faults.reset == 0.0 && account.echoes;
-            // For want of memory anybody may be closed.
-            let crowded = reason == "overflow" && self.limits.memory_hard < SMALL_MEMORY;
-            let broken = matches!(reason, "error" | "overflow" | "panic") && blameless && !crowded;
-            assert!(!broken || account.panics, "connection {number} failed for no reason ({reason}): {account:?}");
-            if reason == "eof" && account.closed.is_some() {
-                assert_eq!(account.shown, client.sent, "client {index} lost input");
-            }
-        }
     }
 
     /// The loop drains and ends, in time, and leaves nothing behind.
@@ -346,18 +298,6 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Client {
-    fn send(&mut self, count: usize) {
-        self.peer.send(&self.stream.bytes(self.sent, count));
-        self.sent += count;
-    }
-
-    fn leave(&mut self, how: fn(&mut Peer)) {
-        how(&mut self.peer);
-        (self.polite, self.ended) = (false, true);
-    }
-}
-
 /// Pauses a connection from outside of its callbacks, and resumes it so after a while.
 fn pause(cx: &mut LoopContext<'_, Shared>, id: ConnId, number: usize, delay: Duration) {
     if let Some(mut peer) = cx.peer(id) {
@@ -371,63 +311,4 @@ fn pause(cx: &mut LoopContext<'_, Shared>, id: ConnId, number: usize, delay: Dur
         }
     };
     cx.run_after(delay, resume).expect("the loop has room for tasks");
-}
-
-/// Bounds small enough to be met.
-fn limits(random: &mut Random) -> Limits {
-    let mut limits = Limits::default();
-    limits.connections = if random.chance(0.2) { 1 + random.index(8) } else { 1000 };
-    limits.events_per_wait = if random.chance(0.2) { 1 + random.index(4) } else { 64 };
-    limits.read_per_turn = random.magnitude(100_000) as usize;
-    limits.calls_per_turn = 1 + random.index(16);
-    limits.accepts_per_turn = 1 + random.index(4);
-    limits.mail_per_turn = 1 + random.index(4);
-    limits.max_output = 1 << 20;
-    limits.high_mark = random.magnitude(50_000) as usize;
-    limits.low_mark = random.index(limits.high_mark + 1);
-    limits.max_input = 1 << 16;
-    limits.scratch_min = 1 + random.index(20_000);
-    limits.scratch_max = limits.scratch_min.max(40_000);
-    limits.linger = Duration::from_secs(3600);
-    if random.chance(0.2) {
-        limits.memory_soft = random.magnitude(200_000) as usize;
-        limits.memory_hard = limits.memory_soft + random.index(SMALL_MEMORY - limits.memory_soft);
-    }
-    limits.rates = rates(random, 500_000);
-    limits.strict_drain = random.chance(0.3);
-    limits
-}
-
-/// Rates at which all that clients send passes within the calm.
-pub(crate) fn rates(random: &mut Random, least: u64) -> Rates {
-    let mut rate = || {
-        let rate = least + random.magnitude(1_000_000);
-        random.chance(0.2).then(|| RateLimit::per_second(rate).burst(1 + random.magnitude(rate)))
-    };
-    Rates::default().input(rate()).output(rate())
-}
-
-pub(crate) fn timeouts(random: &mut Random) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    let duration = |random: &mut Random| Duration::from_millis(random.magnitude(60_000));
-    if random.chance(0.1) {
-        timeouts.read = Some(ReadProgress::at_least(random.magnitude(10_000), duration(random)));
-    }
-    if random.chance(0.1) {
-        timeouts.write = Some(duration(random));
-    }
-    if random.chance(0.1) {
-        timeouts.lifetime = Some(duration(random));
-    }
-    timeouts
-}
-
-/// Less than this is met.
-const SMALL_MEMORY: usize = 400_000;
-
-/// What a connection gets in one turn: one budget, and one more if it is served again; with small batches of events, one for each
-/// of up to eight.
-fn bounds(limits: &Limits) -> Bounds {
-    let budgets = if limits.events_per_wait < 64 { 10 } else { 2 };
-    Bounds { bytes_per_turn: budgets * limits.read_per_turn, calls_per_turn: budgets * limits.calls_per_turn }
 }
