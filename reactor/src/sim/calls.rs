@@ -45,6 +45,11 @@ pub(crate) fn close(fd: i32) {
     });
 }
 
+/// See `F_DUPFD` in fcntl(2).
+pub(crate) fn duplicate(fd: i32) -> io::Result<i32> {
+    traced("F_DUPFD", fd, |kernel| kernel.duplicate(fd))
+}
+
 pub(crate) fn epoll() -> Option<io::Result<i32>> {
     creating("epoll_create", Kernel::create_epoll)
 }
@@ -122,9 +127,58 @@ pub(crate) fn is_precise() -> bool {
 }
 
 pub(crate) fn signal_event(fd: i32) -> io::Result<()> {
-    let result = traced("write", fd, |kernel| kernel.signal_event(fd));
+    let result = traced("write", fd, |kernel| kernel.signal_event(fd, 1));
     world::unpark();
     result
+}
+
+/// See read(2), of what has bytes to read.
+pub(crate) fn read(fd: i32, into: &mut [u8]) -> io::Result<usize> {
+    traced("read", fd, |kernel| {
+        interrupted(kernel)?;
+        match *kernel.object(fd)? {
+            Object::Pipe(..) => kernel.read_pipe(fd, into),
+            Object::Event(_) => {
+                let room = into.first_chunk_mut().ok_or_else(|| error(libc::EINVAL))?;
+                *room = kernel.take_count(fd)?.to_ne_bytes();
+                Ok(room.len())
+            }
+            Object::Socket(_) => {
+                let (stream, side) = kernel.end_of(fd)?;
+                kernel.receive(stream, side, into)
+            }
+            _ => Err(error(libc::EINVAL)),
+        }
+    })
+}
+
+/// See write(2), to what takes bytes.
+pub(crate) fn write(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+    traced("write", fd, |kernel| {
+        interrupted(kernel)?;
+        match *kernel.object(fd)? {
+            Object::Pipe(..) => kernel.write_pipe(fd, bytes),
+            Object::Event(_) => {
+                let count = bytes.first_chunk().ok_or_else(|| error(libc::EINVAL))?;
+                kernel.signal_event(fd, u64::from_ne_bytes(*count))?;
+                Ok(count.len())
+            }
+            Object::Socket(_) => {
+                let (stream, side) = kernel.end_of(fd).map_err(|_| error(libc::EPIPE))?;
+                kernel.send(stream, side, bytes)
+            }
+            _ => Err(error(libc::EINVAL)),
+        }
+    })
+}
+
+/// A pipe: where it is read, and where it is written.
+pub(crate) fn pipe() -> Option<io::Result<(i32, i32)>> {
+    world::is_current().then(|| traced("pipe", FIRST_DESCRIPTOR, Kernel::create_pipe))
+}
+
+pub(crate) fn set_pipe_capacity(fd: i32, bytes: usize) -> io::Result<usize> {
+    traced("F_SETPIPE_SZ", fd, |kernel| kernel.set_pipe_capacity(fd, bytes))
 }
 
 pub(crate) fn read_signal(fd: i32) -> io::Result<i32> {
@@ -231,6 +285,9 @@ pub(crate) fn send_urgent(fd: i32, byte: u8) -> io::Result<usize> {
 
 pub(crate) fn unread(fd: i32) -> io::Result<usize> {
     traced("SIOCINQ", fd, |kernel| {
+        if let Object::Pipe(pipe, _) = *kernel.object(fd)? {
+            return Ok(kernel.unread_in_pipe(pipe));
+        }
         let (stream, side) = kernel.end_of(fd)?;
         Ok(kernel.stream(stream).map_or(0, |stream| stream.end(side).arrived.len()))
     })

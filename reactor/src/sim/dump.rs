@@ -1,8 +1,9 @@
 //! How a simulation stands, in words: what a failing test shows.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::sim::kernel::{Kernel, Object};
+use crate::sim::pipe::Pipe;
 use crate::sim::socket::{Role, Socket};
 use crate::sim::stream::{End, Side};
 
@@ -27,6 +28,9 @@ impl Kernel {
                 }
                 Object::Event(count) => writeln!(text, "  descriptor {number} is an eventfd of {count}"),
                 Object::Epoll => writeln!(text, "  descriptor {number} is an epoll instance"),
+                Object::Pipe(pipe, direction) => {
+                    writeln!(text, "  descriptor {number} is to {direction:?} pipe {pipe}")
+                }
                 Object::Signals(set) => writeln!(text, "  descriptor {number} is a signalfd of {set:#x}"),
             };
         }
@@ -35,7 +39,21 @@ impl Kernel {
                 let _ = writeln!(text, "  stream {id}, {side:?}: {}", describe(stream.end(side)));
             }
         }
+        for (id, pipe) in &self.pipes {
+            let _ = writeln!(text, "  pipe {id}: {} bytes, {pipe}", pipe.len());
+        }
         format!("{text}  what happened last:\n{}", self.trace)
+    }
+}
+
+impl fmt::Display for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reader, writer, squeezed, outside, .. } = self;
+        let (unsent, taken) = (outside.unsent.len(), outside.taken.len());
+        write!(
+            f,
+            "reader {reader:?}, writer {writer:?}, squeezed {squeezed}, outside {unsent} unsent and {taken} taken"
+        )
     }
 }
 

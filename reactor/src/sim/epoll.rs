@@ -7,12 +7,15 @@ use crate::sim::words::{Id, bits};
 /// One epoll instance.
 #[derive(Default)]
 pub(super) struct Epoll {
-    pub(super) watched: BTreeMap<Id, Watch>,
+    pub(super) watched: BTreeMap<Key, Watch>,
     /// What something has happened to since it was last told, in that order.
-    pub(super) ready: Vec<Id>,
+    pub(super) ready: Vec<Key>,
     /// A thread sleeps on it.
     pub(super) waiting: bool,
 }
+
+/// What is watched, by which of its descriptors. A registration lives as long as what it names, be that descriptor closed or not.
+pub(super) type Key = (Id, i32);
 
 /// What is watched, and what for.
 #[derive(Clone, Copy)]
@@ -24,17 +27,25 @@ pub(super) struct Watch {
 }
 
 impl Epoll {
-    /// The descriptor was closed: of what happened to it, nothing is told any more.
+    /// The last descriptor was closed: of what happened to it, nothing is told any more.
     pub(super) fn forget(&mut self, id: Id) {
-        if self.watched.remove(&id).is_some() {
-            self.ready.retain(|ready| *ready != id);
-        }
+        let keys: Vec<Key> = self.watches(id).map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.unwatch(key));
+    }
+
+    pub(super) fn unwatch(&mut self, key: Key) {
+        self.watched.remove(&key);
+        self.ready.retain(|ready| *ready != key);
+    }
+
+    pub(super) fn watches(&self, id: Id) -> impl Iterator<Item = (Key, Watch)> {
+        self.watched.range((id, i32::MIN)..=(id, i32::MAX)).map(|(key, watch)| (*key, *watch))
     }
 
     /// Something has happened: it is told at the next wait, once however often it happens until then.
-    pub(super) fn mark(&mut self, id: Id) {
-        if !self.ready.contains(&id) {
-            self.ready.push(id);
+    pub(super) fn mark(&mut self, key: Key) {
+        if !self.ready.contains(&key) {
+            self.ready.push(key);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The simulated kernel: descriptors, time, and what is going to happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::sim::datagram::{Datagram, Outside};
 use crate::sim::epoll::Epoll;
 use crate::sim::faults::Faults;
+use crate::sim::pipe::{Direction, Pipe};
 use crate::sim::random::Random;
 use crate::sim::remote::Remotes;
 use crate::sim::socket::Socket;
@@ -30,11 +31,14 @@ pub(crate) struct Kernel {
     last_id: Id,
     /// What the descriptors name, by number.
     descriptors: BTreeMap<i32, Id>,
+    /// What has had more than one descriptor, for these are seldom.
+    duplicates: BTreeSet<Id>,
     /// How many descriptors there may be.
     pub(super) descriptor_limit: usize,
     pub(super) objects: BTreeMap<Id, Object>,
     pub(super) epolls: BTreeMap<Id, Epoll>,
     pub(super) streams: BTreeMap<Id, Stream>,
+    pub(super) pipes: BTreeMap<Id, Pipe>,
     pub(super) remotes: Remotes,
     pub(super) datagrams_under_way: BTreeMap<Id, Datagram>,
     /// Where datagrams go that leave the machine.
@@ -60,6 +64,8 @@ pub(super) enum Object {
     /// A signalfd with its set, a bit each.
     Signals(u64),
     Socket(Socket),
+    /// An end of a pipe.
+    Pipe(Id, Direction),
 }
 
 /// What happens by itself at some time.
@@ -81,6 +87,10 @@ pub(super) enum Occurrence {
     Datagram { datagram: Id, sender: Option<Id> },
     /// The kernel takes datagrams again.
     DatagramRoom { socket: Id },
+    /// The program at the other end of a pipe reads or writes.
+    Stir { pipe: Id },
+    /// The kernel takes bytes for a pipe again.
+    PipeRoom { pipe: Id },
 }
 
 impl Kernel {
@@ -98,10 +108,12 @@ impl Kernel {
             progress: 0,
             last_id: 0,
             descriptors: BTreeMap::new(),
+            duplicates: BTreeSet::new(),
             descriptor_limit: MAX_DESCRIPTORS,
             objects: BTreeMap::new(),
             epolls: BTreeMap::new(),
             streams: BTreeMap::new(),
+            pipes: BTreeMap::new(),
             remotes: Remotes::default(),
             datagrams_under_way: BTreeMap::new(),
             outside: Vec::new(),
@@ -180,6 +192,8 @@ impl Kernel {
                 Occurrence::Timeout { stream, side } => self.time_out(stream, side),
                 Occurrence::Datagram { datagram, sender } => self.datagram_arrives(datagram, sender),
                 Occurrence::DatagramRoom { socket } => self.make_datagram_room(socket),
+                Occurrence::Stir { pipe } => self.stirs(pipe),
+                Occurrence::PipeRoom { pipe } => self.make_pipe_room(pipe),
             }
         }
     }
@@ -227,14 +241,33 @@ impl Kernel {
     /// Closes a descriptor; see close(2).
     pub(super) fn close(&mut self, number: i32) {
         let Some(id) = self.descriptors.remove(&number) else { return };
+        if self.duplicates.remove(&id) && self.descriptors.values().any(|other| *other == id) {
+            self.duplicates.insert(id);
+            return;
+        }
         for epoll in self.epolls.values_mut() {
             epoll.forget(id);
         }
         match self.objects.remove(&id) {
             Some(Object::Epoll) => drop(self.epolls.remove(&id)),
             Some(Object::Socket(socket)) => self.close_socket(socket),
+            Some(Object::Pipe(pipe, direction)) => self.close_pipe_end(pipe, direction),
             Some(Object::Event(_) | Object::Signals(_)) | None => {}
         }
+    }
+
+    /// Gives an object one more descriptor; see dup(2).
+    pub(super) fn duplicate(&mut self, number: i32) -> io::Result<i32> {
+        let id = self.id_of(number)?;
+        self.check_descriptors()?;
+        self.duplicates.insert(id);
+        Ok(self.name(id))
+    }
+
+    /// Takes back what was made a moment ago.
+    pub(super) fn forget_object(&mut self, id: Id) {
+        self.objects.remove(&id);
+        self.descriptors.retain(|_, named| *named != id);
     }
 
     /// What the object tells now, as the bits of epoll(7).
@@ -245,17 +278,32 @@ impl Kernel {
             }
             Some(Object::Signals(set)) => bits(if self.signals & set == 0 { 0 } else { libc::EPOLLIN }),
             Some(Object::Socket(_)) => self.socket_readiness(id),
+            Some(&Object::Pipe(pipe, direction)) => self.pipe_readiness(pipe, direction),
             Some(Object::Epoll) | None => 0,
         }
     }
 
-    /// Adds one to an eventfd's count.
-    pub(super) fn signal_event(&mut self, number: i32) -> io::Result<()> {
+    /// Adds to an eventfd's count.
+    pub(super) fn signal_event(&mut self, number: i32, added: u64) -> io::Result<()> {
         let id = self.id_of(number)?;
         let Some(Object::Event(count)) = self.objects.get_mut(&id) else { return Err(error(libc::EINVAL)) };
-        *count += 1;
+        *count += added;
         self.notify(id, bits(libc::EPOLLIN));
         Ok(())
+    }
+
+    /// Takes an eventfd's count; see eventfd(2).
+    pub(super) fn take_count(&mut self, number: i32) -> io::Result<u64> {
+        let id = self.id_of(number)?;
+        match self.objects.get_mut(&id) {
+            Some(Object::Event(0)) => Err(error(libc::EAGAIN)),
+            Some(Object::Event(count)) => {
+                let taken = std::mem::take(count);
+                self.notify(id, bits(libc::EPOLLOUT));
+                Ok(taken)
+            }
+            _ => Err(error(libc::EINVAL)),
+        }
     }
 
     /// Sends a signal to the process.

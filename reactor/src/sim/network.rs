@@ -168,13 +168,24 @@ impl Kernel {
         if target.is_unix() && self.listener_at(target).is_none() && !self.remotes.is_at(target) {
             return Err(error(libc::ECONNREFUSED));
         }
+        let stream = self.join(number, local, target)?;
+        self.send_knock(stream);
+        let phase = self.stream(stream).map(|stream| stream.end(Side::Client).phase);
+        Ok(phase == Some(Phase::Open))
+    }
+
+    /// A socket becomes the client's end of a new stream.
+    fn join(&mut self, number: i32, local: SocketAddress, target: &SocketAddress) -> io::Result<Id> {
         let stream = self.begin_stream(local.clone(), target.clone(), Owner::Nobody);
         let socket = self.socket(number)?;
         (socket.role, socket.local) = (Role::End(stream, Side::Client), local);
         self.take_over(number, stream, Side::Client)?;
-        self.send_knock(stream);
-        let phase = self.stream(stream).map(|stream| stream.end(Side::Client).phase);
-        Ok(phase == Some(Phase::Open))
+        Ok(stream)
+    }
+
+    /// A fresh socket becomes one of a pair; see socketpair(2).
+    pub(super) fn join_to_outside(&mut self, number: i32) -> io::Result<Id> {
+        self.join(number, UnixName::Unnamed.into(), &UnixName::Unnamed.into())
     }
 
     /// The address that a socket has which connects to `target`.

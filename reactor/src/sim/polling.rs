@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::sim::epoll::{Epoll, Watch, told};
+use crate::sim::epoll::{Epoll, Key, Watch, told};
 use crate::sim::kernel::{Kernel, Object};
 use crate::sim::words::{Id, bits, error};
 
@@ -40,7 +40,7 @@ impl Kernel {
     pub(super) fn watch(&mut self, epoll: i32, number: i32, events: u32, word: u64) -> io::Result<()> {
         let (id, order) = (self.id_of(number)?, self.new_id());
         let (instance, watcher) = self.epoll(epoll)?;
-        if watcher.watched.contains_key(&id) {
+        if watcher.watched.contains_key(&(id, number)) {
             return Err(error(libc::EEXIST));
         }
         if self.is_connection(id) {
@@ -48,9 +48,9 @@ impl Kernel {
         }
         let ready = self.readiness(id) & told(events) != 0;
         let Some(watcher) = self.epolls.get_mut(&instance) else { return Err(error(libc::EBADF)) };
-        watcher.watched.insert(id, Watch { events, word, order });
+        watcher.watched.insert((id, number), Watch { events, word, order });
         if ready {
-            watcher.mark(id);
+            watcher.mark((id, number));
             watcher.waiting = false;
         }
         Ok(())
@@ -61,10 +61,10 @@ impl Kernel {
         let id = self.id_of(number)?;
         let ready = self.readiness(id) & told(events) != 0;
         let (_, watcher) = self.epoll(epoll)?;
-        let Some(watch) = watcher.watched.get_mut(&id) else { return Err(error(libc::ENOENT)) };
+        let Some(watch) = watcher.watched.get_mut(&(id, number)) else { return Err(error(libc::ENOENT)) };
         (watch.events, watch.word) = (events, word);
         if ready {
-            watcher.mark(id);
+            watcher.mark((id, number));
             watcher.waiting = false;
         }
         Ok(())
@@ -74,26 +74,26 @@ impl Kernel {
     pub(super) fn unwatch(&mut self, epoll: i32, number: i32) -> io::Result<()> {
         let id = self.id_of(number)?;
         let (_, watcher) = self.epoll(epoll)?;
-        if !watcher.watched.contains_key(&id) {
+        if !watcher.watched.contains_key(&(id, number)) {
             return Err(error(libc::ENOENT));
         }
-        watcher.forget(id);
+        watcher.unwatch((id, number));
         Ok(())
     }
 
     /// Something has happened to an object: `key` says what, and those who watch for that are woken. Of those who watch it
     /// with `EPOLLEXCLUSIVE` all are told, up to the first that a thread sleeps on.
     pub(super) fn notify(&mut self, id: Id, key: u32) {
-        let mut watchers: Vec<(bool, Id, Id)> = Vec::new();
+        let mut watchers: Vec<(bool, Id, Id, Key)> = Vec::new();
         for (&instance, epoll) in &self.epolls {
-            if let Some(watch) = epoll.watched.get(&id).filter(|watch| told(watch.events) & key != 0) {
-                watchers.push((watch.events & bits(libc::EPOLLEXCLUSIVE) != 0, watch.order, instance));
+            for (place, watch) in epoll.watches(id).filter(|(_, watch)| told(watch.events) & key != 0) {
+                watchers.push((watch.events & bits(libc::EPOLLEXCLUSIVE) != 0, watch.order, instance, place));
             }
         }
         watchers.sort_unstable();
-        for (exclusive, _, instance) in watchers {
+        for (exclusive, _, instance, place) in watchers {
             let Some(epoll) = self.epolls.get_mut(&instance) else { continue };
-            epoll.mark(id);
+            epoll.mark(place);
             let slept = std::mem::replace(&mut epoll.waiting, false);
             if exclusive && slept {
                 return;
@@ -111,22 +111,22 @@ impl Kernel {
         }
         let mut events = Vec::new();
         let mut later = Vec::new();
-        for id in ready {
-            let Some(watch) = self.epolls.get(&instance).and_then(|epoll| epoll.watched.get(&id)).copied() else {
+        for key in ready {
+            let Some(watch) = self.epolls.get(&instance).and_then(|epoll| epoll.watched.get(&key)).copied() else {
                 continue;
             };
             if events.len() == room {
-                later.push(id);
+                later.push(key);
                 continue;
             }
-            let rumour = if spurious == Some(id) { bits(libc::EPOLLIN) } else { 0 };
-            let mask = (self.readiness(id) | rumour) & told(watch.events);
+            let rumour = if spurious == Some(key) { bits(libc::EPOLLIN) } else { 0 };
+            let mask = (self.readiness(key.0) | rumour) & told(watch.events);
             if mask == 0 {
                 continue;
             }
             events.push((mask, watch.word));
             if watch.events & bits(libc::EPOLLET) == 0 {
-                later.push(id);
+                later.push(key);
             }
         }
         if let Some(epoll) = self.epolls.get_mut(&instance) {
@@ -136,13 +136,13 @@ impl Kernel {
     }
 
     /// Now and then input is told of where there is none.
-    fn add_spurious(&mut self, instance: Id) -> Option<Id> {
+    fn add_spurious(&mut self, instance: Id) -> Option<Key> {
         if !self.fails(|faults| faults.spurious) {
             return None;
         }
         let epoll = self.epolls.get_mut(&instance)?;
-        let id = epoll.watched.keys().nth(self.random.index(epoll.watched.len())).copied()?;
-        epoll.mark(id);
-        Some(id)
+        let key = epoll.watched.keys().nth(self.random.index(epoll.watched.len())).copied()?;
+        epoll.mark(key);
+        Some(key)
     }
 }

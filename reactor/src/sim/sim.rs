@@ -24,7 +24,7 @@ use crate::sim::world::World;
 /// As long as it lives, every [`EventLoop`](crate::EventLoop), [`Server`](crate::Server) and [`Listener`](crate::Listener) made by
 /// these threads is a simulated one. When all threads sleep, the clock jumps to what comes next.
 pub struct Sim {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     random: Random,
     seed: u64,
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::interest::Interest;
 use crate::loop_context::LoopContext;
+use crate::sources::descriptor::Descriptor;
 use crate::sources::watching::fitted;
 use crate::sys::bytes;
 use crate::sys::fd::{Fd, FdRef};
@@ -34,7 +35,7 @@ use crate::token::SourceId;
 /// it goes on where the loop has stopped.
 #[derive(Debug)]
 pub struct ByteStream {
-    fd: OwnedFd,
+    fd: Descriptor,
     shared: bool,
 }
 
@@ -69,12 +70,16 @@ impl ByteStream {
     /// # Errors
     /// No descriptor is free.
     pub fn shared(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        Ok(Self { fd: fd.try_clone_to_owned()?, shared: true })
+        Ok(Self { fd: fd.try_clone_to_owned()?.into(), shared: true })
     }
 
     /// Opens it for one direction.
     pub(crate) fn open(self, direction: Direction) -> io::Result<(Fd, Way)> {
-        let file = File::from(self.fd);
+        let fd = self.fd.into_fd();
+        if fd.as_fd().is_simulated() {
+            return Ok((fd, Way::Here { is_terminal: false, _restore: None }));
+        }
+        let file = File::from(OwnedFd::from(fd));
         let metadata = file.metadata()?;
         let (fd, kind) = (OwnedFd::from(file), metadata.file_type());
         if kind.is_file() || kind.is_dir() {
@@ -82,11 +87,11 @@ impl ByteStream {
             return Ok((fd.into(), way));
         }
         if kind.is_socket() {
-            return Ok((if self.shared { fd.into() } else { fitted(fd)? }, Way::Socket));
+            return Ok((if self.shared { fd.into() } else { fitted(fd.into())? }, Way::Socket));
         }
         let is_terminal = fd.is_terminal();
         if !self.shared {
-            return Ok((fitted(fd)?, Way::Here { is_terminal, _restore: None }));
+            return Ok((fitted(fd.into())?, Way::Here { is_terminal, _restore: None }));
         }
         // Other devices, and a master of terminals too, may make something new when they are opened.
         let reopens = kind.is_fifo() || is_terminal && metadata.rdev() != libc::makedev(5, 2);
@@ -94,11 +99,11 @@ impl ByteStream {
             return Ok((OwnedFd::from(file).into(), Way::Here { is_terminal, _restore: None }));
         }
         let restore = Restore::of(Fd::from(fd.try_clone()?))?;
-        Ok((fitted(fd)?, Way::Here { is_terminal, _restore: Some(restore) }))
+        Ok((fitted(fd.into())?, Way::Here { is_terminal, _restore: Some(restore) }))
     }
 }
 
-impl<T: Into<OwnedFd>> From<T> for ByteStream {
+impl<T: Into<Descriptor>> From<T> for ByteStream {
     fn from(fd: T) -> Self {
         Self { fd: fd.into(), shared: false }
     }

@@ -16,6 +16,7 @@
 
 pub(crate) mod byte_stream;
 pub(crate) mod child;
+pub(crate) mod descriptor;
 pub(crate) mod file_event;
 pub(crate) mod file_watcher;
 pub(crate) mod reader;
@@ -30,6 +31,7 @@ pub(crate) mod writing;
 
 pub use byte_stream::ByteStream;
 pub use child::{AtEnd, Child, ChildOptions, Spawned};
+pub use descriptor::Descriptor;
 pub use file_event::{FileEvent, FileMask, WatchId};
 pub use file_watcher::FileWatcher;
 pub use reader::{ByteReader, Reader, ReaderContext};

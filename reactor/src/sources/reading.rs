@@ -25,7 +25,7 @@ impl<S: 'static> LoopContext<'_, S> {
     /// up a drain of the loop.
     ///
     /// # Errors
-    /// No descriptor is free, or the loop is draining or in a simulation. The reader is dropped without a callback.
+    /// No descriptor is free, or the loop is draining; `Unsupported`: a real pipe in a simulation. The reader is dropped without a callback.
     pub fn add_reader(&mut self, stream: impl Into<ByteStream>, reader: impl ByteReader<S>) -> io::Result<SourceId> {
         let (fd, way) = stream.into().open(Direction::Read)?;
         let id = self.enter_source(fd, Reading { reader }, Some(Box::new(ReaderState::new(way))))?;

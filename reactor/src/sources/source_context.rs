@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::close_reason::CloseReason;
 use crate::engine::Engine;
 use crate::interest::Interest;
 use crate::loop_context::LoopContext;
+use crate::sources::descriptor::Descriptor;
 use crate::sources::source::Source;
 use crate::sources::watched::Watched;
 use crate::sources::watching::fitted;
@@ -37,11 +38,11 @@ impl<S: 'static> LoopContext<'_, S> {
     /// dropped without a callback.
     pub fn add_source(
         &mut self,
-        fd: impl Into<OwnedFd>,
+        fd: impl Into<Descriptor>,
         interest: Interest,
         source: impl Source<S>,
     ) -> io::Result<SourceId> {
-        self.insert_source(fitted(fd.into())?, interest, source, None)
+        self.insert_source(fitted(fd.into().into_fd())?, interest, source, None)
     }
 
     /// Watches a descriptor that is fit for it.
@@ -142,6 +143,9 @@ impl<'a, S> SourceContext<'a, S> {
     }
 
     /// The descriptor.
+    ///
+    /// # Panics
+    /// It is one of a simulation, which is none outside: use [`read`](Self::read) and [`write`](Self::write) there.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.watched().fd.lend()

@@ -1,7 +1,6 @@
 //! Descriptors of any kind in the engine: entered, asked to be served, ended, gone.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
@@ -47,10 +46,6 @@ impl Engine {
     pub(crate) fn check_takes_sources(&self) -> io::Result<()> {
         if self.draining {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the loop is shutting down"));
-        }
-        if self.poller.is_simulated() {
-            let message = "the simulated kernel has streams alone, and no other descriptors";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         Ok(())
     }
@@ -138,8 +133,7 @@ fn gone() -> io::Error {
 }
 
 /// Makes what is given to the loop fit for it: nonblocking and close-on-exec.
-pub(crate) fn fitted(fd: OwnedFd) -> io::Result<Fd> {
-    let fd = Fd::from(fd);
+pub(crate) fn fitted(fd: Fd) -> io::Result<Fd> {
     option::set_nonblocking(fd.as_fd())?;
     Ok(fd)
 }

@@ -23,7 +23,7 @@ impl<S: 'static> LoopContext<'_, S> {
     /// As long as bytes wait it holds up a drain of the loop, until the deadline.
     ///
     /// # Errors
-    /// No descriptor is free, or the loop is draining or in a simulation. The writer is dropped without a callback.
+    /// No descriptor is free, or the loop is draining; `Unsupported`: a real pipe in a simulation. The writer is dropped without a callback.
     pub fn add_writer(&mut self, stream: impl Into<ByteStream>, writer: impl ByteWriter<S>) -> io::Result<SourceId> {
         let (fd, way) = stream.into().open(Direction::Write)?;
         let id = self.enter_source(fd, Writing { writer }, Some(Box::new(WriterState::new(way))))?;

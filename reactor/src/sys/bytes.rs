@@ -9,18 +9,21 @@ use super::{check, check_count, retry};
 
 /// Reads what is there; `Ok(0)` is the end, `WouldBlock` says that there is nothing for now.
 pub(crate) fn read(fd: FdRef<'_>, into: &mut [u8]) -> io::Result<usize> {
+    simulated!(fd, retry(|| crate::sim::calls::read(fd.as_raw_fd(), into)));
     // SAFETY: the kernel writes at most `into.len()` bytes to `into`.
     retry(|| check_count(unsafe { libc::read(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) }))
 }
 
 /// Writes bytes, perhaps only the first of them.
 pub(crate) fn write(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
+    simulated!(fd, retry(|| crate::sim::calls::write(fd.as_raw_fd(), bytes)));
     // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`.
     retry(|| check_count(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) }))
 }
 
 /// [`read`] from a socket that may be a blocking one.
 pub(crate) fn receive_now(fd: FdRef<'_>, into: &mut [u8]) -> io::Result<usize> {
+    simulated!(fd, retry(|| crate::sim::calls::recv(fd.as_raw_fd(), into)));
     let (place, length) = (into.as_mut_ptr().cast(), into.len());
     // SAFETY: the kernel writes at most `length` bytes to `into`.
     retry(|| check_count(unsafe { libc::recv(fd.as_raw_fd(), place, length, libc::MSG_DONTWAIT) }))
@@ -28,6 +31,7 @@ pub(crate) fn receive_now(fd: FdRef<'_>, into: &mut [u8]) -> io::Result<usize> {
 
 /// [`write`] to a socket that may be a blocking one.
 pub(crate) fn send_now(fd: FdRef<'_>, bytes: &[u8]) -> io::Result<usize> {
+    simulated!(fd, retry(|| crate::sim::calls::send(fd.as_raw_fd(), bytes)));
     const FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`.
     retry(|| check_count(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) }))

@@ -9,6 +9,8 @@ use libc::c_int;
 #[cfg(feature = "chaos")]
 use super::chaos;
 use super::fd::{Fd, FdRef};
+#[cfg(feature = "sim")]
+use super::file;
 use super::{check, check_fd};
 
 /// Room for the events of one wait; by default none.
@@ -53,7 +55,12 @@ pub(crate) fn create() -> io::Result<Fd> {
 
 /// Watches `fd` for `events`, and says `word` when they come; see epoll_ctl(2).
 pub(crate) fn add(epoll: FdRef<'_>, fd: FdRef<'_>, events: u32, word: u64) -> io::Result<()> {
-    simulated!(epoll, crate::sim::calls::add(epoll.as_raw_fd(), fd.as_raw_fd(), events, word));
+    simulated!(epoll, {
+        if !fd.is_simulated() {
+            return Err(file::unwatchable(fd));
+        }
+        crate::sim::calls::add(epoll.as_raw_fd(), fd.as_raw_fd(), events, word)
+    });
     #[cfg(feature = "chaos")]
     chaos::before_watching(epoll, fd, events, word)?;
     control(epoll, libc::EPOLL_CTL_ADD, fd, events, word)

@@ -23,6 +23,13 @@ impl Fd {
         Self(raw)
     }
 
+    /// Takes over a descriptor of the simulated kernel.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(raw: RawFd) -> Self {
+        debug_assert!(crate::sim::calls::is_simulated(raw), "what is real is made by a system call");
+        Self(raw)
+    }
+
     /// The descriptor, to use.
     #[inline]
     pub(crate) fn as_fd(&self) -> FdRef<'_> {
@@ -75,7 +82,7 @@ impl FdRef<'_> {
 
     /// Another descriptor of the same thing; see `F_DUPFD_CLOEXEC` in fcntl(2).
     pub(crate) fn duplicate(self) -> io::Result<Fd> {
-        simulated!(self, Err(io::ErrorKind::Unsupported.into()));
+        simulated!(self, crate::sim::calls::duplicate(self.raw).map(Fd::made));
         // SAFETY: the call takes integers and touches no memory of ours.
         let raw = super::check(unsafe { libc::fcntl(self.raw, libc::F_DUPFD_CLOEXEC, 0) })?;
         Ok(Fd::made(raw))

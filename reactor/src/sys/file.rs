@@ -42,3 +42,18 @@ fn read_at(file: BorrowedFd<'_>, into: &mut [u8], offset: u64) -> io::Result<usi
     // SAFETY: the descriptor is open, and the kernel writes at most `into.len()` bytes to `into`.
     check_count(unsafe { libc::pread64(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), offset) })
 }
+
+/// Why a real descriptor is not watched in a simulation: files never are, and others have no kernel to tell of them.
+#[cfg(feature = "sim")]
+pub(crate) fn unwatchable(fd: FdRef<'_>) -> io::Error {
+    // SAFETY: `stat64` is made of integers, for which all bits zero is a value.
+    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat64`, which `stat` is.
+    if let Err(error) = super::check(unsafe { libc::fstat64(fd.as_raw_fd(), &raw mut stat) }) {
+        return error;
+    }
+    if matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR) {
+        return io::Error::from_raw_os_error(libc::EPERM);
+    }
+    io::Error::new(io::ErrorKind::Unsupported, "the simulated kernel watches no real descriptors: see Sim::pipe")
+}

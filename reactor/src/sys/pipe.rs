@@ -12,6 +12,10 @@ use super::{check, check_count, retry};
 
 /// Makes a pipe: where it is read, and where it is written.
 pub(crate) fn create() -> io::Result<(Fd, Fd)> {
+    #[cfg(feature = "sim")]
+    if let Some(made) = crate::sim::calls::pipe() {
+        return made.map(|(read, write)| (Fd::made(read), Fd::made(write)));
+    }
     let mut ends: [c_int; 2] = [-1; 2];
     // SAFETY: the kernel writes two numbers to `ends`, which has room for two.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
@@ -21,6 +25,7 @@ pub(crate) fn create() -> io::Result<(Fd, Fd)> {
 /// Asks that the pipe hold so many bytes, and answers how many it does hold; see `F_SETPIPE_SZ` in fcntl(2). Who may not have
 /// so much keeps what there is.
 pub(crate) fn set_capacity(pipe: FdRef<'_>, bytes: c_int) -> io::Result<usize> {
+    simulated!(pipe, crate::sim::calls::set_pipe_capacity(pipe.as_raw_fd(), bytes.cast_unsigned() as usize));
     // SAFETY: the call takes integers and touches no memory of ours.
     let asked = check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) });
     let capacity = asked.or_else(|_| {
