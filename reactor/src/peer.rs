@@ -83,7 +83,7 @@ impl Peer<'_> {
         self.engine.leave(self.token, group)
     }
 
-    /// Bytes sent that the kernel has not taken yet, those of files among them.
+    /// Bytes sent that the kernel has not taken yet, those of files among them. In `on_close` they are those that it will not take.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.engine.queued(self.token)

@@ -153,6 +153,10 @@ impl Engine {
             }
             Err(error) => {
                 let told = io::Error::from(error.kind());
+                self.keep_unsent(token, |connection| {
+                    connection.queue(before);
+                    connection.queue_piece(Piece::Shared(bytes.clone()));
+                });
                 self.end(token, CloseReason::Error(error));
                 Err(told)
             }
@@ -278,10 +282,21 @@ impl Engine {
             }
             Err(error) => {
                 let told = io::Error::from(error.kind());
+                self.keep_unsent(token, |connection| connection.queue(bytes));
                 self.end(token, CloseReason::Error(error));
                 Err(told)
             }
         }
+    }
+
+    /// What the kernel has refused stays where it counts as unsent, for who is told of the end.
+    #[cold]
+    fn keep_unsent(&mut self, token: Token, keep: impl FnOnce(&mut Connection)) {
+        let Some(connection) = self.connection_mut(token) else { return };
+        let held = connection.held();
+        keep(connection);
+        let added = connection.held() - held;
+        self.counters.buffered.add(added as u64);
     }
 
     #[inline]

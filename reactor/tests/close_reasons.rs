@@ -357,6 +357,47 @@ fn a_reset_behind_input_that_was_left_is_told_and_the_input_is_had() {
     assert_eq!(events.so_far(), []);
 }
 
+/// Answers to a peer who is gone, and says what was not taken of the answer.
+struct Answers {
+    log: Log,
+    shared: bool,
+}
+
+impl Handler for Answers {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        cx.send("an ")?;
+        if self.shared {
+            // The end may be known at once.
+            let _ = cx.send_shared(vec![0; 100_000]);
+        } else {
+            cx.send("answer")?;
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, _reason: &CloseReason) {
+        self.log.note(cx.id(), cx.queued().to_string());
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_counts_as_unsent_at_the_end() {
+    for (shared, unsent) in [(false, "9"), (true, "100003")] {
+        let (log, events) = Events::new();
+        let make = move || Logged::new(&log, Answers { log: log.clone(), shared });
+        // A closed Unix socket refuses at once, and a TCP socket takes what comes.
+        let server = TestLoop::serve_with(Limits::default(), Transport::Unix, make);
+        let mut client = server.client();
+        server.hold_up(move || client.send("x"));
+        events.expect(&Event::Open);
+        events.expect(&Event::Data(b"x".to_vec()));
+        events.expect_close("error");
+        events.expect(&Event::Note(unsent.into()));
+        server.eventually("it is forgotten", |metrics| metrics.buffered == 0 && metrics.open == 0);
+    }
+}
+
 #[test]
 fn a_reset_after_our_own_end_is_told() {
     let (server, events) = silent();
