@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reactor::{Context, Result};
 
-use crate::access_log::Record;
+use crate::access_log::ledger::{Size, Subject};
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry, Representation};
 use crate::feed::{Feed, Part};
@@ -45,24 +45,29 @@ pub(crate) fn file(
     let is_common = request.method == Method::Get && request.version == Version::Http11 && goes_on;
     let is_common = is_common && cx.state().answers_are_ready();
     if is_common && !request.is_conditional() && request.field(Field::Range).is_none() {
-        ready(to, cx, entry, form)?;
+        let head_len = ready(to, cx, entry, form)?;
         if let Some((head, name)) = kept {
             cx.state().note(head, name, entry, form);
         }
-        note(to, cx, request, Status::OK, form.len());
+        note(to, cx, request, Status::OK, Size { head: head_len, content: form.len() });
         return to.answered(cx, true);
     }
     selected(to, cx, request, Chosen { entry, form }, goes_on)
 }
 
-/// Sends all of a form with the head that is ready.
+/// Sends all of a form with the head that is ready; answers how long that is.
 #[inline]
-pub(crate) fn ready(to: &mut HttpConnection, cx: &mut Cx<'_>, entry: &Rc<Entry>, form: &Representation) -> Result {
+pub(crate) fn ready(
+    to: &mut HttpConnection,
+    cx: &mut Cx<'_>,
+    entry: &Rc<Entry>,
+    form: &Representation,
+) -> Result<usize> {
     let date = cx.state().date();
-    form.with_ready(&date, |bytes| cx.send(bytes))?;
+    let sent = form.with_ready(&date, |bytes| cx.send(bytes).map(|()| bytes.len()))?;
     match form.whole_when_ready() {
-        Some(_) => Ok(()),
-        None => send_content(to, cx, Chosen { entry, form }, 0..form.len()),
+        Some(content) => Ok(sent - content.len()),
+        None => send_content(to, cx, Chosen { entry, form }, 0..form.len()).map(|()| sent),
     }
 }
 
@@ -108,12 +113,12 @@ fn selected(
 
 fn whole(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, chosen: Chosen<'_>, goes_on: bool) -> Result {
     let form = chosen.form;
-    send_head(cx, request, (Status::OK, goes_on), |head| {
+    let head = send_head(cx, request, (Status::OK, goes_on), |head| {
         head.raw(&form.validators).raw(&form.description).number("Content-Length", form.len());
     })?;
     let sent = if request.method == Method::Head { 0 } else { form.len() };
     send_content(to, cx, chosen, 0..sent)?;
-    note(to, cx, request, Status::OK, sent);
+    note(to, cx, request, Status::OK, Size { head, content: sent });
     to.answered(cx, goes_on)
 }
 
@@ -125,10 +130,10 @@ fn not_modified(
     goes_on: bool,
 ) -> Result {
     let form = chosen.form;
-    send_head(cx, request, (Status::NOT_MODIFIED, goes_on), |head| {
+    let head = send_head(cx, request, (Status::NOT_MODIFIED, goes_on), |head| {
         head.raw(&form.validators);
     })?;
-    note(to, cx, request, Status::NOT_MODIFIED, 0);
+    note(to, cx, request, Status::NOT_MODIFIED, Size { head, content: 0 });
     to.answered(cx, goes_on)
 }
 
@@ -140,12 +145,12 @@ fn one_range(
     goes_on: bool,
 ) -> Result {
     let form = chosen.form;
-    send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
+    let head = send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
         head.raw(&form.validators).raw(&form.description).number("Content-Length", range.len());
         head.field("Content-Range", range.content_range(form.len()).as_bytes());
     })?;
     send_content(to, cx, chosen, range.first..range.last + 1)?;
-    note(to, cx, request, Status::PARTIAL_CONTENT, range.len());
+    note(to, cx, request, Status::PARTIAL_CONTENT, Size { head, content: range.len() });
     to.answered(cx, goes_on)
 }
 
@@ -160,7 +165,7 @@ fn several_ranges(
     let boundary = boundary_of(form);
     let multipart = Multipart { boundary: &boundary, part_type: &form.media_type, length: form.len() };
     let length = multipart.content_length(ranges);
-    send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
+    let head = send_head(cx, request, (Status::PARTIAL_CONTENT, goes_on), |head| {
         head.raw(&form.validators).number("Content-Length", length);
         head.field("Content-Type", multipart.content_type().as_bytes());
         head.raw(b"X-Content-Type-Options: nosniff\r\n");
@@ -175,7 +180,7 @@ fn several_ranges(
     multipart.write_end(&mut end);
     parts.push(Part { framing: end, range: 0..0 });
     send_parts(to, cx, chosen, parts)?;
-    note(to, cx, request, Status::PARTIAL_CONTENT, length);
+    note(to, cx, request, Status::PARTIAL_CONTENT, Size { head, content: length });
     to.answered(cx, goes_on)
 }
 
@@ -223,13 +228,13 @@ pub(crate) fn options(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Reques
     let allowed = allowed(cx);
     let settings = Arc::clone(&cx.state().settings);
     let goes_on = HttpConnection::goes_on(cx, request);
-    send_head(cx, request, (Status::NO_CONTENT, goes_on), |head| {
+    let head = send_head(cx, request, (Status::NO_CONTENT, goes_on), |head| {
         head.field("Allow", allowed.as_bytes());
         if let Some(origins) = settings.answers.cors.as_ref().filter(|_| cors::is_preflight(request)) {
             origins.write_preflight(request, &allowed, head);
         }
     })?;
-    note(to, cx, request, Status::NO_CONTENT, 0);
+    note(to, cx, request, Status::NO_CONTENT, Size { head, content: 0 });
     to.answered(cx, goes_on)
 }
 
@@ -250,7 +255,7 @@ pub(crate) fn listing(
     if cx.state().pages + page.len() > cx.state().settings.answers.listing_memory {
         return status(to, cx, request, Status::SERVICE_UNAVAILABLE);
     }
-    send_head(cx, request, (Status::OK, goes_on), |head| {
+    let head = send_head(cx, request, (Status::OK, goes_on), |head| {
         head.field("Content-Type", format.content_type().as_bytes()).number("Content-Length", bytes);
         head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY.as_bytes());
         head.raw(b"Vary: Accept\r\nCache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
@@ -261,7 +266,7 @@ pub(crate) fn listing(
         cx.state().pages += page.len();
         cx.send(page)?;
     }
-    note(to, cx, request, Status::OK, sent);
+    note(to, cx, request, Status::OK, Size { head, content: sent });
     to.answered(cx, goes_on)
 }
 
@@ -300,27 +305,31 @@ pub(crate) fn message(
         lines.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     let message = Message { status, fields, lines: &lines, head_only: request.method == Method::Head, close: !goes_on };
-    send_written(cx, |out, date| message.write(out, date))?;
-    note(to, cx, request, status, 0);
+    let mut content = 0;
+    let sent = send_written(cx, |out, date| content = message.write(out, date))?;
+    note(to, cx, request, status, Size { head: sent - content, content: content as u64 });
     to.answered(cx, goes_on)
 }
 
-/// Answers what is no request.
-pub(crate) fn bare_status(to: &mut HttpConnection, cx: &mut Cx<'_>, status: Status) -> Result {
-    send_written(cx, |out, date| Message::new(status).write(out, date))?;
-    cx.state().tally.answered(status, 0);
-    let record = Record { method: "-", target: "-", version: "-", ..blank() };
-    log(to, cx, Record { status: status.code(), ..record });
+/// Answers what is no request: `bytes`, as far as they have come.
+pub(crate) fn bare_status(to: &mut HttpConnection, cx: &mut Cx<'_>, status: Status, bytes: &[u8]) -> Result {
+    let mut content = 0;
+    let sent = send_written(cx, |out, date| content = Message::new(status).write(out, date))?;
+    let size = Size { head: sent - content, content: content as u64 };
+    cx.state().tally.answered(status, size.content);
+    if cx.state().shared.access_log().is_some() {
+        to.note_given(cx, Subject::Bytes(bytes), status, size);
+    }
     Ok(())
 }
 
-/// Writes a head into the room of the loop and sends it.
+/// Writes a head into the room of the loop and sends it; answers how long it is.
 fn send_head(
     cx: &mut Cx<'_>,
     request: &Request<'_>,
     (status, goes_on): (Status, bool),
     fields: impl FnOnce(&mut ResponseHead<'_>),
-) -> Result {
+) -> Result<usize> {
     let settings = Arc::clone(&cx.state().settings);
     let origins = settings.answers.cors.as_ref();
     send_written(cx, |out, date| {
@@ -338,55 +347,22 @@ fn send_head(
     })
 }
 
-fn send_written(cx: &mut Cx<'_>, write: impl FnOnce(&mut Vec<u8>, &crate::http::date::HttpDate)) -> Result {
+fn send_written(cx: &mut Cx<'_>, write: impl FnOnce(&mut Vec<u8>, &crate::http::date::HttpDate)) -> Result<usize> {
     let date = cx.state().date();
     let mut room = std::mem::take(&mut cx.state().room);
     room.clear();
     write(&mut room, &date);
-    let sent = cx.send(&room);
+    let sent = cx.send(&room).map(|()| room.len());
     cx.state().room = room;
     sent
 }
 
-/// Counts and logs an answer.
+/// Counts an answer, and sees to it that it is logged once it is known how it ends.
 #[inline]
-fn note(to: &HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, status: Status, bytes: u64) {
+fn note(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<'_>, status: Status, size: Size) {
     let worker = cx.state();
-    worker.tally.answered(status, bytes);
+    worker.tally.answered(status, size.content);
     if worker.shared.access_log().is_some() {
-        let text = |field| request.field(field).and_then(|value| std::str::from_utf8(value).ok());
-        let record = Record {
-            method: request.method_name,
-            target: request.target,
-            version: request.version.name(),
-            status: status.code(),
-            bytes,
-            referer: text(Field::Referer),
-            user_agent: text(Field::UserAgent),
-            ..blank()
-        };
-        log(to, cx, record);
-    }
-}
-
-#[cold]
-fn log(to: &HttpConnection, cx: &mut Cx<'_>, record: Record<'_>) {
-    let Some(access_log) = cx.state().shared.access_log() else { return };
-    let client = to.peer.as_inet().map_or_else(|| "unix".to_owned(), |address| address.ip().to_string());
-    access_log.add(&Record { client: &client, time: wall_clock::seconds(), ..record });
-}
-
-const fn blank() -> Record<'static> {
-    Record {
-        time: 0,
-        client: "-",
-        user: None,
-        method: "-",
-        target: "-",
-        version: "-",
-        status: 0,
-        bytes: 0,
-        referer: None,
-        user_agent: None,
+        to.note_given(cx, Subject::Request(request), status, size);
     }
 }

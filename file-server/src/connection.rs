@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
 
+use crate::access_log::ledger::Ledger;
 use crate::answer;
 use crate::asking::Asked;
 use crate::feed::Feeding;
@@ -34,6 +35,8 @@ pub struct HttpConnection {
     /// Bytes of a page that was written for this client alone and waits to be taken.
     pub(crate) page: usize,
     receiving: Option<Box<Receiving>>,
+    /// What is to be logged of it.
+    pub(crate) ledger: Option<Box<Ledger>>,
 }
 
 /// Where a connection stands.
@@ -65,6 +68,7 @@ impl HttpConnection {
             feed: None,
             page: 0,
             receiving: None,
+            ledger: None,
         }
     }
 
@@ -78,17 +82,33 @@ impl HttpConnection {
         {
             let users = Arc::clone(users);
             if !self.admits(cx, &users, request, head)? {
+                self.log_later(cx, head, false);
                 return Ok(());
             }
         }
         match request.method {
-            Method::Get | Method::Head => self.retrieve(cx, request, head),
-            Method::Options => answer::options(self, cx, request),
-            Method::Unknown => answer::status(self, cx, request, Status::NOT_IMPLEMENTED),
-            Method::Put if cx.state().settings.uploads.allow_upload => receiving::begin(self, cx, request, head),
-            Method::Delete if cx.state().settings.uploads.allow_delete => removing::begin(self, cx, request, head),
-            _ => answer::not_allowed(self, cx, request),
+            Method::Get | Method::Head => self.retrieve(cx, request, head)?,
+            Method::Options => answer::options(self, cx, request)?,
+            Method::Unknown => answer::status(self, cx, request, Status::NOT_IMPLEMENTED)?,
+            Method::Put if cx.state().settings.uploads.allow_upload => receiving::begin(self, cx, request, head)?,
+            Method::Delete if cx.state().settings.uploads.allow_delete => removing::begin(self, cx, request, head)?,
+            _ => answer::not_allowed(self, cx, request)?,
         }
+        self.log_later(cx, head, true);
+        Ok(())
+    }
+
+    /// A request that is not answered yet is logged all the same.
+    #[inline]
+    fn log_later(&mut self, cx: &mut Context<'_, Worker>, head: &[u8], is_known: bool) {
+        if matches!(self.phase, Phase::Waiting | Phase::Receiving) && cx.state().shared.access_log().is_some() {
+            self.note_open(cx, head, is_known);
+        }
+    }
+
+    /// Whether a head has begun to come and is not complete.
+    pub(crate) fn awaits_rest(&self) -> bool {
+        self.head_timer.is_some()
     }
 
     /// Answers the request at the start of `bytes` if the very same was answered before, and says how long its head is.
@@ -204,6 +224,10 @@ impl HttpConnection {
     /// The last piece of an answer has left, or nearly.
     fn end_sending(&mut self, cx: &mut Context<'_, Worker>) -> Result {
         let closes = self.feed.take().is_some_and(|feeding| feeding.closes);
+        if self.ledger.is_some() {
+            self.settle(cx);
+            self.list_unlogged(cx);
+        }
         self.release_page(cx);
         if closes || cx.state().draining {
             return self.end(cx);
@@ -237,10 +261,11 @@ impl HttpConnection {
 
     /// What has come is no request, or too much of one: says so, and closes, for nobody knows where the next one begins.
     #[cold]
-    fn refuse(&mut self, cx: &mut Context<'_, Worker>, status: Status) -> Result {
+    fn refuse(&mut self, cx: &mut Context<'_, Worker>, status: Status, bytes: &[u8]) -> Result {
         let now = cx.now();
         cx.state().begin_turn(now);
-        answer::bare_status(self, cx, status)?;
+        self.end_head(cx);
+        answer::bare_status(self, cx, status, bytes)?;
         self.end(cx)
     }
 
@@ -259,7 +284,7 @@ impl Handler<Worker> for HttpConnection {
         let most = cx.state().settings.connections_per_address;
         let Some(address) = self.peer.as_inet().filter(|_| most > 0) else { return Ok(()) };
         self.admitted = cx.state().shared.admit(address.ip(), most);
-        if self.admitted { Ok(()) } else { self.refuse(cx, Status::SERVICE_UNAVAILABLE) }
+        if self.admitted { Ok(()) } else { self.refuse(cx, Status::SERVICE_UNAVAILABLE, b"") }
     }
 
     #[inline]
@@ -279,8 +304,7 @@ impl Handler<Worker> for HttpConnection {
                 }
                 Ok(None) => return self.await_rest(cx),
                 Err(status) => {
-                    input.take();
-                    return self.refuse(cx, status);
+                    return self.refuse(cx, status, input.take());
                 }
             }
         }
@@ -311,7 +335,8 @@ impl Handler<Worker> for HttpConnection {
     fn on_timer(&mut self, cx: &mut Context<'_, Worker>, timer: TimerId) -> Result {
         if self.head_timer == Some(timer) && self.phase == Phase::Reading {
             self.head_timer = None;
-            return self.refuse(cx, Status::REQUEST_TIMEOUT);
+            let bytes = cx.take_unread();
+            return self.refuse(cx, Status::REQUEST_TIMEOUT, &bytes);
         }
         if self.phase == Phase::Receiving {
             return receiving::on_timer(self, cx, timer);
@@ -334,6 +359,9 @@ impl Handler<Worker> for HttpConnection {
     }
 
     fn on_close(&mut self, cx: &mut Context<'_, Worker>, _reason: &CloseReason) {
+        if self.ledger.is_some() || self.awaits_rest() {
+            self.log_end(cx);
+        }
         self.release_page(cx);
         if let Some(receiving) = self.receiving.take() {
             receiving::on_close(*receiving, cx);

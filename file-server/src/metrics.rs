@@ -23,7 +23,7 @@ impl Handler<Worker> for MetricsConnection {
         match request::parse(input.as_slice(), &LIMITS) {
             Ok(None) => return Ok(()),
             Ok(Some(request)) => answer(cx, &request, &mut out),
-            Err(status) => Message::new(status).write(&mut out, &date),
+            Err(status) => drop(Message::new(status).write(&mut out, &date)),
         }
         input.take();
         cx.send(&out)?;
@@ -42,7 +42,8 @@ fn answer(cx: &mut Context<'_, Worker>, request: &Request<'_>, out: &mut Vec<u8>
         _ => (Status::NOT_FOUND, String::new()),
     };
     if status != Status::OK {
-        return Message { head_only, fields: &[("Allow", b"GET, HEAD")], ..Message::new(status) }.write(out, &date);
+        Message { head_only, fields: &[("Allow", b"GET, HEAD")], ..Message::new(status) }.write(out, &date);
+        return;
     }
     let mut head = ResponseHead::begin(out, status);
     head.date(&date).number("Content-Length", page.len() as u64);

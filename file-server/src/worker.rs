@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use reactor::{ConnId, Context, JobPanic, LoopContext, Result};
 
+use crate::access_log::ledger::Unlogged;
 use crate::cache::Cache;
 use crate::connection::HttpConnection;
 use crate::entry::{Entry, Representation};
@@ -44,6 +45,8 @@ pub struct Worker {
     pub pages: usize,
     /// Room for a head that is written now.
     pub room: Vec<u8>,
+    /// Whose answers are not logged yet.
+    pub(crate) unlogged: Unlogged,
     cache: Cache,
     memo: Memo,
     /// Whether a head alone decides on the answer: nothing is to be logged, and nobody to be known.
@@ -94,6 +97,7 @@ impl Worker {
             verified: VerifiedUsers::new(shared.key()),
             pages: 0,
             room: Vec::new(),
+            unlogged: Unlogged::default(),
             cache: Cache::new(settings.caching),
             memo: Memo::new(),
             memoizes: settings.users.is_none() && settings.answers.cors.is_none() && settings.bandwidth == 0,

@@ -116,8 +116,8 @@ impl Message<'_> {
         Self { status, fields: &[], lines: b"", head_only: false, close: true }
     }
 
-    /// Appends it.
-    pub fn write(&self, out: &mut Vec<u8>, date: &HttpDate) {
+    /// Appends it; answers how many bytes of it are content.
+    pub fn write(&self, out: &mut Vec<u8>, date: &HttpDate) -> usize {
         let page = page(self.status);
         let mut head = ResponseHead::begin(out, self.status);
         head.date(date);
@@ -133,9 +133,11 @@ impl Message<'_> {
             head.raw(b"Connection: close\r\n");
         }
         head.end();
-        if !self.status.is_bodiless() && !self.head_only {
-            out.extend_from_slice(page.as_bytes());
+        if self.status.is_bodiless() || self.head_only {
+            return 0;
         }
+        out.extend_from_slice(page.as_bytes());
+        page.len()
     }
 }
 
