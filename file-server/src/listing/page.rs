@@ -74,6 +74,9 @@ impl Listing<'_> {
 
     /// How much there is.
     fn summary(&self) -> String {
+        if self.entries.is_empty() && !self.is_truncated {
+            return "This directory is empty.".to_owned();
+        }
         let counted = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         let directories = self.entries.iter().filter(|entry| entry.is_directory).count();
         let total = self.entries.iter().filter(|entry| !entry.is_directory).map(|entry| entry.size);
@@ -234,7 +237,7 @@ mod tests {
     fn a_listing_that_is_not_whole_says_so() {
         let path = RelativePath::decode(b"/").expect("it is valid");
         let mut listing = Listing::new(&path, Vec::new(), Sorting::default());
-        assert!(!listing.to_page().contains("There are more names"));
+        assert!(listing.to_page().contains("<footer>This directory is empty.</footer>"));
         listing.is_truncated = true;
         assert!(listing.to_page().contains("0 directories, 0 files, 0 B. Times are in UTC. There are more names"));
     }
