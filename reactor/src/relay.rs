@@ -18,8 +18,8 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(peer: Token, copies: bool) -> Self {
-        Self { peer, waits: false, bulk: false, small: 0, copies }
+    pub(crate) fn new(peer: Token) -> Self {
+        Self { peer, waits: false, bulk: false, small: 0, copies: false }
     }
 
     /// Whether what comes is to be moved through a pipe.
@@ -64,14 +64,14 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
 
-    fn relay(copies: bool) -> Relay {
+    fn relay() -> Relay {
         let mut registry = Registry::new();
-        Relay::new(Token::new(0, registry.insert(()).expect("it is empty")), copies)
+        Relay::new(Token::new(0, registry.insert(()).expect("it is empty")))
     }
 
     #[test]
     fn large_reads_begin_a_bulk_transfer_and_small_ones_in_a_row_end_it() {
-        let mut relay = relay(false);
+        let mut relay = relay();
         relay.learn(BULK - 1);
         assert!(!relay.is_bulk());
         relay.learn(BULK);
@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn what_knows_no_pipes_never_gets_one() {
-        let mut relay = relay(true);
+        let mut relay = relay();
+        relay.always_copy();
         relay.learn(BULK);
         assert!(!relay.is_bulk());
     }

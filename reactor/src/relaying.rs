@@ -23,9 +23,7 @@ impl Engine {
         self.check_relayable(other)?;
         for (token, peer) in [(one, other), (other, one)] {
             if let Some(connection) = self.connection_mut(token) {
-                // What the simulated kernel has are no descriptors.
-                let copies = connection.fd().as_fd().is_simulated();
-                connection.set_relay(Relay::new(peer, copies));
+                connection.set_relay(Relay::new(peer));
                 self.push_pending(token);
             }
         }

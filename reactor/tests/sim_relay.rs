@@ -78,18 +78,26 @@ struct End {
 
 impl End {
     fn new(peer: Peer, random: &mut Random) -> Self {
-        let length = random.below(20_000);
+        Self::with_up_to(20_000, peer, random)
+    }
+
+    fn with_up_to(most: u64, peer: Peer, random: &mut Random) -> Self {
+        let length = random.below(most);
         let to_say = (0..length).map(|_| random.bits().to_le_bytes()[0]).collect();
         Self { peer, to_say, said: 0, heard: Vec::new() }
     }
 
     /// Says a little more, or pauses, or goes on.
     fn act(&mut self, random: &mut Random) {
+        self.act_by(4000, random);
+    }
+
+    fn act_by(&mut self, most: u64, random: &mut Random) {
         match random.below(6) {
             0 => self.peer.stop_reading(),
             1 => self.peer.resume_reading(),
             _ => {
-                let count = (random.below(4000) as usize).min(self.to_say.len() - self.said);
+                let count = (random.below(most) as usize).min(self.to_say.len() - self.said);
                 self.peer.send(&self.to_say[self.said..self.said + count]);
                 self.said += count;
             }
@@ -151,6 +159,57 @@ fn bytes_and_ends_pass_both_ways() {
         assert_eq!(event_loop.handle().metrics().buffered, 0);
         Ok(())
     });
+}
+
+#[test]
+fn much_passes_through_pipes() {
+    let mut faults = Faults::default();
+    // Through a buffer of a few bytes much takes long, and a pipe is of no use.
+    faults.small_buffers = 0.02;
+    faults.split = 0.1;
+    let mut spliced = (0, 0);
+    Seeds::first(40).from(3000).check(&faults, |sim| {
+        let mut random = sim.random();
+        let mut limits = Limits::default();
+        let pipes = random.index(3);
+        limits.relay_pipes = pipes;
+        if random.chance(0.3) {
+            limits.high_mark = 1 + random.index(100_000);
+            limits.low_mark = random.index(limits.high_mark);
+        }
+        limits.strict_drain = random.chance(0.2);
+        let (mut event_loop, reasons) = relay(limits, None);
+        let remote = sim.listen(TARGET);
+        let mut client = End::with_up_to(300_000, sim.connect(FRONT), &mut random);
+        let mut accepted = None;
+        sim.run_until(&mut event_loop, || {
+            accepted = remote.accept();
+            accepted.is_some()
+        })?;
+        let mut far = End::with_up_to(300_000, accepted.expect("it was accepted"), &mut random);
+        while client.said < client.to_say.len() || far.said < far.to_say.len() {
+            let end = if random.chance(0.5) { &mut client } else { &mut far };
+            end.act_by(200_000, &mut random);
+            run(sim, &mut event_loop, &mut random);
+        }
+        for end in [&mut client, &mut far] {
+            end.peer.shutdown_write();
+            end.peer.resume_reading();
+        }
+        sim.run_until(&mut event_loop, || client.has_ended() && far.has_ended())?;
+        client.heard.extend(client.peer.take());
+        far.heard.extend(far.peer.take());
+        assert!(client.heard == far.to_say, "{} bytes of {}", client.heard.len(), far.to_say.len());
+        assert!(far.heard == client.to_say, "{} bytes of {}", far.heard.len(), client.to_say.len());
+        sim.run_until(&mut event_loop, || reasons.borrow().len() == 2)?;
+        assert_eq!(*reasons.borrow(), ["eof", "eof"]);
+        spliced.0 += sim.progress_of("splice in");
+        spliced.1 += sim.progress_of("splice out");
+        assert!(pipes > 0 || sim.progress_of("splice in") == 0);
+        Ok(())
+    });
+    let one_seed = std::env::var_os("REACTOR_SEED").is_some();
+    assert!(one_seed || spliced.0 > 40 && spliced.1 > 40, "{spliced:?}");
 }
 
 #[test]

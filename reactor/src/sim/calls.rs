@@ -21,7 +21,10 @@ pub(crate) fn is_simulated(fd: i32) -> bool {
 fn traced<T: Traced>(what: &'static str, fd: i32, make: impl FnOnce(&mut Kernel) -> io::Result<T>) -> io::Result<T> {
     let result = world::call(|kernel| {
         let result = make(kernel);
-        kernel.progress += u64::from(result.is_ok());
+        if result.is_ok() {
+            kernel.progress += 1;
+            *kernel.succeeded.entry(what).or_default() += 1;
+        }
         kernel.note(what, (fd - FIRST_DESCRIPTOR).into(), result)
     });
     result.expect("a simulated descriptor is used by threads of its simulation only: start them with Sim::spawn")
@@ -179,6 +182,22 @@ pub(crate) fn pipe() -> Option<io::Result<(i32, i32)>> {
 
 pub(crate) fn set_pipe_capacity(fd: i32, bytes: usize) -> io::Result<usize> {
     traced("F_SETPIPE_SZ", fd, |kernel| kernel.set_pipe_capacity(fd, bytes))
+}
+
+/// See splice(2), from a socket into a pipe.
+pub(crate) fn splice_in(socket: i32, pipe: i32, count: usize) -> io::Result<usize> {
+    traced("splice in", socket, |kernel| {
+        interrupted(kernel)?;
+        kernel.splice_in(socket, pipe, count)
+    })
+}
+
+/// See splice(2), from a pipe into a socket.
+pub(crate) fn splice_out(pipe: i32, socket: i32, count: usize) -> io::Result<usize> {
+    traced("splice out", socket, |kernel| {
+        interrupted(kernel)?;
+        kernel.splice_out(pipe, socket, count)
+    })
 }
 
 pub(crate) fn read_signal(fd: i32) -> io::Result<i32> {

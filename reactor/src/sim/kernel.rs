@@ -28,6 +28,8 @@ pub(crate) struct Kernel {
     pub(super) calls: u64,
     /// Calls that did something: not those that failed, nor waits.
     pub(super) progress: u64,
+    /// The same by the names that the trace has for them.
+    pub(super) succeeded: BTreeMap<&'static str, u64>,
     last_id: Id,
     /// What the descriptors name, by number.
     descriptors: BTreeMap<i32, Id>,
@@ -106,6 +108,7 @@ impl Kernel {
             now: START_NS,
             calls: 0,
             progress: 0,
+            succeeded: BTreeMap::new(),
             last_id: 0,
             descriptors: BTreeMap::new(),
             duplicates: BTreeSet::new(),

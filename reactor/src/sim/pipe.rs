@@ -118,6 +118,11 @@ impl Pipe {
         bytes.len() - rest.len()
     }
 
+    /// Puts in bytes that stay where they are: a page of their own, though they may be few.
+    pub(super) fn put_spliced(&mut self, bytes: &[u8]) {
+        self.push_page(bytes, false);
+    }
+
     fn push_page(&mut self, bytes: &[u8], open: bool) {
         self.pages.push_back(Page { len: bytes.len(), end: bytes.len(), open });
         self.bytes.extend(bytes);

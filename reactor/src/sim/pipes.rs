@@ -149,6 +149,53 @@ impl Kernel {
         Ok(pipe.room * PAGE)
     }
 
+    /// Moves bytes from a socket into a pipe; see splice(2). Each piece that came on its own takes a page of its own.
+    pub(super) fn splice_in(&mut self, socket: i32, number: i32, count: usize) -> io::Result<usize> {
+        let id = self.pipe_of(number, Direction::Write)?;
+        let (stream, side) = self.end_of(socket)?;
+        let pipe = self.pipe(id)?;
+        if pipe.reader == Holder::Nobody {
+            return Err(error(libc::EPIPE));
+        }
+        if pipe.is_full() {
+            return Err(error(libc::EAGAIN));
+        }
+        let mut moved = 0;
+        while moved < count && !self.pipe(id)?.is_full() {
+            let mut bytes = vec![0; self.piece((count - moved).min(PAGE))];
+            let received = self.receive(stream, side, &mut bytes)?;
+            if received == 0 {
+                return Ok(0);
+            }
+            self.pipe(id)?.put_spliced(&bytes[..received]);
+            moved += received;
+            // The end, or an error, is what the next call tells.
+            if self.stream(stream).is_none_or(|stream| stream.end(side).readable() == 0) {
+                break;
+            }
+        }
+        self.notify_pipe(id, Direction::Read, bits(libc::EPOLLIN));
+        Ok(moved)
+    }
+
+    /// Moves bytes from a pipe into a socket; see splice(2).
+    pub(super) fn splice_out(&mut self, number: i32, socket: i32, count: usize) -> io::Result<usize> {
+        let id = self.pipe_of(number, Direction::Read)?;
+        let pipe = self.pipe(id)?;
+        let (bytes, pages) = (pipe.first(count), pipe.pages());
+        if bytes.is_empty() {
+            return if pipe.writer == Holder::Nobody { Ok(0) } else { Err(error(libc::EAGAIN)) };
+        }
+        let (stream, side) = self.end_of(socket).map_err(|_| error(libc::EPIPE))?;
+        let sent = self.send(stream, side, &bytes)?;
+        self.consume_pipe(id, sent);
+        if self.pipe(id)?.pages() < pages {
+            // Who writes is told of each page, and not of the first alone.
+            self.notify_pipe(id, Direction::Write, bits(libc::EPOLLOUT));
+        }
+        Ok(sent)
+    }
+
     /// Bytes that wait in the pipe.
     pub(super) fn unread_in_pipe(&mut self, id: Id) -> usize {
         self.pipes.get(&id).map_or(0, Pipe::len)

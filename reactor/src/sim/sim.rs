@@ -167,6 +167,13 @@ impl Sim {
         self.world.lock().kernel.progress
     }
 
+    /// How many of the [calls that did something](Self::progress) were of this name, as the trace of a failure names them: `"recv"`,
+    /// say, or `"splice in"`. A test shows by it that what it is about has happened.
+    #[must_use]
+    pub fn progress_of(&self, call: &str) -> u64 {
+        self.world.lock().kernel.succeeded.get(call).copied().unwrap_or(0)
+    }
+
     /// All that has happened as one number: two runs that have the same one went the same way.
     #[must_use]
     pub fn trace(&self) -> u64 {

@@ -38,6 +38,7 @@ pub(crate) fn set_capacity(pipe: FdRef<'_>, bytes: c_int) -> io::Result<usize> {
 /// Moves up to `count` bytes that a socket has received into a pipe; `Ok(0)` is the end of the stream, `WouldBlock` says that
 /// nothing waits, or that the pipe is full.
 pub(crate) fn from_socket(socket: FdRef<'_>, pipe: FdRef<'_>, count: usize) -> io::Result<usize> {
+    simulated!(socket, retry(|| crate::sim::calls::splice_in(socket.as_raw_fd(), pipe.as_raw_fd(), count)));
     retry(|| {
         #[cfg(feature = "chaos")]
         let count = chaos::before_moving(Direction::Recv, socket, count).map_err(io::Error::from_raw_os_error)?;
@@ -49,6 +50,7 @@ pub(crate) fn from_socket(socket: FdRef<'_>, pipe: FdRef<'_>, count: usize) -> i
 ///
 /// splice(2) takes no `MSG_NOSIGNAL`: on a socket whose peer is gone it raises SIGPIPE, which the Rust runtime ignores.
 pub(crate) fn to_socket(pipe: FdRef<'_>, socket: FdRef<'_>, count: usize) -> io::Result<usize> {
+    simulated!(socket, retry(|| crate::sim::calls::splice_out(pipe.as_raw_fd(), socket.as_raw_fd(), count)));
     retry(|| {
         #[cfg(feature = "chaos")]
         let count = chaos::before_moving(Direction::Send, socket, count).map_err(io::Error::from_raw_os_error)?;
