@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use common::{DEADLINE, TestLoop, eventually, pattern};
-use reactor::sources::{AtEnd, ByteReader, ChildOptions, ReaderContext, Spawned};
+use reactor::sources::{AtEnd, ByteReader, ChildOptions, Descriptor, ReaderContext, Spawned};
 use reactor::{CloseReason, EventLoop, Input, Limits, Result, SourceId};
 
 type Exit = (std::result::Result<ExitStatus, ErrorKind>, bool);
@@ -39,6 +40,11 @@ fn quiet_loop() -> TestLoop {
 
 fn process(pid: u32) -> PathBuf {
     format!("/proc/{pid}").into()
+}
+
+/// What was piped, to use without a loop.
+fn file(piped: Option<Descriptor>) -> File {
+    piped.unwrap().into_owned().unwrap().into()
 }
 
 /// Starts a child; when it has ended, its status comes, and whether anything is left of it in the system.
@@ -159,7 +165,7 @@ fn it_gets_no_descriptor_of_ours() {
     let (sleeper, _told) = spawn(&server, ChildOptions::default(), shell("exec sleep 1000"));
     let (mut spawned, told) = spawn(&server, ChildOptions::default(), lists());
     let mut list = Vec::new();
-    spawned.stdout.take().unwrap().read_to_end(&mut list).unwrap();
+    file(spawned.stdout.take()).read_to_end(&mut list).unwrap();
     assert_eq!(String::from_utf8(list), String::from_utf8(inherited));
     assert!(status(&told).success());
     server.on_loop(move |cx| cx.child(sleeper.id).unwrap().kill().unwrap());
@@ -207,7 +213,7 @@ fn one_that_is_left_lives_on_and_becomes_no_zombie() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let (mut spawned, _told) = spawn(&server, ChildOptions::default().at_end(AtEnd::Leave), command);
     drop(server);
-    let (mut stdin, mut stdout) = (spawned.stdin.take().unwrap(), spawned.stdout.take().unwrap());
+    let (mut stdin, mut stdout) = (file(spawned.stdin.take()), file(spawned.stdout.take()));
     stdin.write_all(b"still here").unwrap();
     let mut answer = [0; 10];
     stdout.read_exact(&mut answer).unwrap();

@@ -200,6 +200,24 @@ pub(crate) fn splice_out(pipe: i32, socket: i32, count: usize) -> io::Result<usi
     })
 }
 
+/// How a process ended that now is gone, if it has.
+pub(crate) fn wait_for_process(fd: i32) -> io::Result<Option<i32>> {
+    traced("waitid", fd, |kernel| {
+        let status = kernel.wait_for_process(fd)?;
+        Ok((status.unwrap_or(-1), status))
+    })
+    .map(|(_, status)| status)
+}
+
+/// Has somebody else wait for a process.
+pub(crate) fn await_process(fd: i32) -> io::Result<()> {
+    traced("waitid elsewhere", fd, |kernel| kernel.await_process(fd))
+}
+
+pub(crate) fn signal_process(fd: i32, signal: i32) -> io::Result<()> {
+    traced("pidfd_send_signal", fd, |kernel| kernel.signal_process(fd, signal))
+}
+
 pub(crate) fn read_signal(fd: i32) -> io::Result<i32> {
     traced("read", fd, |kernel| kernel.read_signal(fd))
 }

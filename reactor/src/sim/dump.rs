@@ -31,6 +31,7 @@ impl Kernel {
                 Object::Pipe(pipe, direction) => {
                     writeln!(text, "  descriptor {number} is to {direction:?} pipe {pipe}")
                 }
+                Object::Process(process) => writeln!(text, "  descriptor {number} is process {process}"),
                 Object::Signals(set) => writeln!(text, "  descriptor {number} is a signalfd of {set:#x}"),
             };
         }
@@ -38,6 +39,9 @@ impl Kernel {
             for side in [Side::Client, Side::Server] {
                 let _ = writeln!(text, "  stream {id}, {side:?}: {}", describe(stream.end(side)));
             }
+        }
+        for (id, process) in &self.processes {
+            let _ = writeln!(text, "  process {id}: {process:?}");
         }
         for (id, pipe) in &self.pipes {
             let _ = writeln!(text, "  pipe {id}: {} bytes, {pipe}", pipe.len());

@@ -7,9 +7,11 @@ use crate::sim::datagram::{Datagram, Outside};
 use crate::sim::epoll::Epoll;
 use crate::sim::faults::Faults;
 use crate::sim::pipe::{Direction, Pipe};
+use crate::sim::process::Process;
 use crate::sim::random::Random;
 use crate::sim::remote::Remotes;
 use crate::sim::socket::Socket;
+use crate::sim::spawning::Programs;
 use crate::sim::stream::{Side, Stream};
 use crate::sim::trace::{Entry, Trace};
 use crate::sim::words::{Id, bits, error, nanos};
@@ -41,6 +43,9 @@ pub(crate) struct Kernel {
     pub(super) epolls: BTreeMap<Id, Epoll>,
     pub(super) streams: BTreeMap<Id, Stream>,
     pub(super) pipes: BTreeMap<Id, Pipe>,
+    pub(super) processes: BTreeMap<Id, Process>,
+    /// What can be started.
+    pub(super) programs: Option<Programs>,
     pub(super) remotes: Remotes,
     pub(super) datagrams_under_way: BTreeMap<Id, Datagram>,
     /// Where datagrams go that leave the machine.
@@ -68,6 +73,8 @@ pub(super) enum Object {
     Socket(Socket),
     /// An end of a pipe.
     Pipe(Id, Direction),
+    /// A pidfd.
+    Process(Id),
 }
 
 /// What happens by itself at some time.
@@ -93,6 +100,10 @@ pub(super) enum Occurrence {
     Stir { pipe: Id },
     /// The kernel takes bytes for a pipe again.
     PipeRoom { pipe: Id },
+    /// The time of a child is over.
+    ChildAges { process: Id },
+    /// A signal reaches a child.
+    Signal { process: Id, signal: i32 },
 }
 
 impl Kernel {
@@ -117,6 +128,8 @@ impl Kernel {
             epolls: BTreeMap::new(),
             streams: BTreeMap::new(),
             pipes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            programs: None,
             remotes: Remotes::default(),
             datagrams_under_way: BTreeMap::new(),
             outside: Vec::new(),
@@ -176,8 +189,8 @@ impl Kernel {
 
     /// Whether something is on its way: bytes, connections, resets.
     pub(super) fn has_traffic(&self) -> bool {
-        let waits =
-            |occurrence: &Occurrence| !matches!(occurrence, Occurrence::Timeout { .. } | Occurrence::Refusal { .. });
+        use Occurrence::{ChildAges, Refusal, Timeout};
+        let waits = |occurrence: &Occurrence| !matches!(occurrence, Timeout { .. } | Refusal { .. } | ChildAges { .. });
         self.timeline.values().any(waits)
     }
 
@@ -197,6 +210,8 @@ impl Kernel {
                 Occurrence::DatagramRoom { socket } => self.make_datagram_room(socket),
                 Occurrence::Stir { pipe } => self.stirs(pipe),
                 Occurrence::PipeRoom { pipe } => self.make_pipe_room(pipe),
+                Occurrence::ChildAges { process } => self.child_ages(process),
+                Occurrence::Signal { process, signal } => self.signal_arrives(process, signal),
             }
         }
     }
@@ -255,7 +270,7 @@ impl Kernel {
             Some(Object::Epoll) => drop(self.epolls.remove(&id)),
             Some(Object::Socket(socket)) => self.close_socket(socket),
             Some(Object::Pipe(pipe, direction)) => self.close_pipe_end(pipe, direction),
-            Some(Object::Event(_) | Object::Signals(_)) | None => {}
+            Some(Object::Event(_) | Object::Signals(_) | Object::Process(_)) | None => {}
         }
     }
 
@@ -282,6 +297,7 @@ impl Kernel {
             Some(Object::Signals(set)) => bits(if self.signals & set == 0 { 0 } else { libc::EPOLLIN }),
             Some(Object::Socket(_)) => self.socket_readiness(id),
             Some(&Object::Pipe(pipe, direction)) => self.pipe_readiness(pipe, direction),
+            Some(&Object::Process(process)) => self.process_readiness(process),
             Some(Object::Epoll) | None => 0,
         }
     }

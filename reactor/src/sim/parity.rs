@@ -12,6 +12,7 @@ use crate::sys::{eventfd, option, socket, stream};
 
 mod datagrams;
 mod pipes;
+mod processes;
 mod splices;
 
 /// A script's world: an epoll instance, and what was seen so far.

@@ -49,6 +49,8 @@ pub(super) struct Outside {
     pub(super) broken: bool,
     /// What it has read.
     pub(super) taken: Vec<u8>,
+    /// How much of that a child has echoed.
+    pub(super) echoed: usize,
     pub(super) reads: bool,
     /// It has read the end.
     pub(super) ended: bool,

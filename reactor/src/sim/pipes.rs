@@ -242,6 +242,9 @@ impl Kernel {
         } else if pipe.reader == Holder::Outside {
             self.outside_reads(id);
         }
+        if let Some(child) = self.pipes.get(&id).and_then(|pipe| pipe.outside.child) {
+            self.settle_child(child);
+        }
         self.stir(id);
         self.forget_pipe_if_gone(id);
     }

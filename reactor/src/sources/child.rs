@@ -2,8 +2,7 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{self, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
-use std::thread;
+use std::process::{Command, ExitStatus};
 
 use crate::Result;
 use crate::close_reason::CloseReason;
@@ -11,9 +10,10 @@ use crate::engine::Engine;
 use crate::event::Readiness;
 use crate::interest::Interest;
 use crate::loop_context::LoopContext;
+use crate::sources::descriptor::Descriptor;
 use crate::sources::source::{Progress, Source};
 use crate::sources::source_context::SourceContext;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{Fd, FdRef};
 use crate::sys::process as kernel;
 use crate::token::{SourceId, Token};
 
@@ -68,13 +68,13 @@ pub struct Spawned {
     pub id: SourceId,
     /// Its number in the system.
     pub pid: u32,
-    /// Its standard input, if that was [piped](process::Stdio::piped): for
+    /// Its standard input, if that was [piped](std::process::Stdio::piped): for
     /// [`add_writer`](LoopContext::add_writer).
-    pub stdin: Option<ChildStdin>,
+    pub stdin: Option<Descriptor>,
     /// Its standard output, if that was piped: for [`add_reader`](LoopContext::add_reader).
-    pub stdout: Option<ChildStdout>,
+    pub stdout: Option<Descriptor>,
     /// Its standard error, if that was piped: for [`add_reader`](LoopContext::add_reader).
-    pub stderr: Option<ChildStderr>,
+    pub stderr: Option<Descriptor>,
 }
 
 impl<S: 'static> LoopContext<'_, S> {
@@ -93,7 +93,7 @@ impl<S: 'static> LoopContext<'_, S> {
     ///
     /// # Errors
     /// As [`Command::spawn`]: the program is not found or may not be run; no descriptor or process is free. `Unsupported` on
-    /// Linux before 5.4. Or the loop is draining or in a simulation.
+    /// Linux before 5.4. Or the loop is draining.
     ///
     /// ```
     /// use std::process::{Command, Stdio};
@@ -133,30 +133,24 @@ impl<S: 'static> LoopContext<'_, S> {
         on_exit: impl FnOnce(&mut LoopContext<'_, S>, io::Result<ExitStatus>) + 'static,
     ) -> io::Result<Spawned> {
         self.engine.check_takes_sources()?;
-        kernel::unblock_signals(command)?;
-        let mut child = command.spawn()?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        match self.watch_child(&child, options, on_exit) {
-            Ok(id) => Ok(Spawned { id, pid: child.id(), stdin, stdout, stderr }),
-            Err(error) => {
-                // It was not to be, and has hardly begun. Both can fail only if it is gone already.
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+        let started = kernel::spawn(command)?;
+        // Should it not be watched, it was not to be, and has hardly begun.
+        let spare = started.process.as_fd().duplicate().inspect_err(|_| kernel::end(started.process.as_fd()))?;
+        let id = self.watch_child(started.process, started.pid, options, on_exit);
+        let id = id.inspect_err(|_| kernel::end(spare.as_fd()))?;
+        let [stdin, stdout, stderr] = [started.stdin, started.stdout, started.stderr].map(|fd| fd.map(Descriptor::of));
+        Ok(Spawned { id, pid: started.pid, stdin, stdout, stderr })
     }
 
     fn watch_child(
         &mut self,
-        child: &process::Child,
+        process: Fd,
+        pid: u32,
         options: &ChildOptions,
         on_exit: impl FnOnce(&mut LoopContext<'_, S>, io::Result<ExitStatus>) + 'static,
     ) -> io::Result<SourceId> {
-        let process = kernel::open(child.id())?;
         let source = Awaited { on_exit: Some(Box::new(on_exit)), at_end: options.at_end };
-        let state = Process { pid: child.id() };
-        let id = self.insert_source(process, Interest::READ, source, Some(Box::new(state)))?;
+        let id = self.insert_source(process, Interest::READ, source, Some(Box::new(Process { pid })))?;
         self.engine.hold_drain(id.0, options.hold_drain);
         Ok(id)
     }
@@ -221,7 +215,7 @@ struct Awaited<S> {
 
 impl<S: 'static> Source<S> for Awaited<S> {
     fn on_ready(&mut self, cx: &mut SourceContext<'_, S>, _readiness: Readiness) -> Result<Progress> {
-        if let Some(status) = kernel::wait(cx.raw(), false).transpose() {
+        if let Some(status) = kernel::wait(cx.raw()).transpose() {
             cx.end(CloseReason::Closed);
             if let Some(on_exit) = self.on_exit.take() {
                 on_exit(cx, status.map(ExitStatus::from_raw));
@@ -234,29 +228,21 @@ impl<S: 'static> Source<S> for Awaited<S> {
         if self.on_exit.is_none() {
             return;
         }
-        if self.at_end == AtEnd::Kill
-            && let Err(error) = kernel::send_signal(cx.raw(), libc::SIGKILL)
-        {
-            log::warn!("a child process could not be killed: {error}");
-        }
-        match cx.fd().try_clone_to_owned() {
-            Ok(process) => wait_elsewhere(process.into()),
-            Err(error) => log::warn!("a child process may become a zombie: {error}"),
-        }
+        abandon(cx.raw(), self.at_end);
     }
 }
 
-/// Waits for the end of a child, so that it does not become a zombie, on a thread of its own unless it has come already.
-fn wait_elsewhere(process: Fd) {
-    if !matches!(kernel::wait(process.as_fd(), false), Ok(None)) {
-        return;
+/// Leaves a child that may live, so that it does not become a zombie.
+fn abandon(process: FdRef<'_>, at_end: AtEnd) {
+    if at_end == AtEnd::Kill
+        && let Err(error) = kernel::send_signal(process, libc::SIGKILL)
+    {
+        log::warn!("a child process could not be killed: {error}");
     }
-    let waiting = thread::Builder::new().name("reactor-child".to_owned()).stack_size(STACK);
-    let spawned = waiting.spawn(move || kernel::wait(process.as_fd(), true).is_ok());
-    if let Err(error) = spawned {
+    // It may have ended already.
+    if matches!(kernel::wait(process), Ok(None))
+        && let Err(error) = kernel::wait_elsewhere(process)
+    {
         log::warn!("a child process may become a zombie: {error}");
     }
 }
-
-/// The thread makes one system call.
-const STACK: usize = 64 << 10;
