@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::address::SocketAddress;
 use crate::sim::datagram::Datagram;
@@ -141,6 +142,7 @@ pub(crate) fn read(fd: i32, into: &mut [u8]) -> io::Result<usize> {
         interrupted(kernel)?;
         match *kernel.object(fd)? {
             Object::Pipe(..) => kernel.read_pipe(fd, into),
+            Object::Inotify(_) => kernel.read_file_events(fd, into),
             Object::Event(_) => {
                 let room = into.first_chunk_mut().ok_or_else(|| error(libc::EINVAL))?;
                 *room = kernel.take_count(fd)?.to_ne_bytes();
@@ -216,6 +218,18 @@ pub(crate) fn await_process(fd: i32) -> io::Result<()> {
 
 pub(crate) fn signal_process(fd: i32, signal: i32) -> io::Result<()> {
     traced("pidfd_send_signal", fd, |kernel| kernel.signal_process(fd, signal))
+}
+
+pub(crate) fn inotify() -> Option<io::Result<i32>> {
+    creating("inotify_init", Kernel::create_inotify)
+}
+
+pub(crate) fn watch_file(fd: i32, path: &Path, mask: u32) -> io::Result<i32> {
+    traced("inotify_add_watch", fd, |kernel| kernel.watch_file(fd, path, mask))
+}
+
+pub(crate) fn unwatch_file(fd: i32, watch: i32) -> io::Result<()> {
+    traced("inotify_rm_watch", fd, |kernel| kernel.unwatch_file(fd, watch))
 }
 
 pub(crate) fn read_signal(fd: i32) -> io::Result<i32> {
@@ -322,8 +336,10 @@ pub(crate) fn send_urgent(fd: i32, byte: u8) -> io::Result<usize> {
 
 pub(crate) fn unread(fd: i32) -> io::Result<usize> {
     traced("SIOCINQ", fd, |kernel| {
-        if let Object::Pipe(pipe, _) = *kernel.object(fd)? {
-            return Ok(kernel.unread_in_pipe(pipe));
+        match *kernel.object(fd)? {
+            Object::Pipe(pipe, _) => return Ok(kernel.unread_in_pipe(pipe)),
+            Object::Inotify(ref inotify) => return Ok(inotify.len()),
+            _ => {}
         }
         let (stream, side) = kernel.end_of(fd)?;
         Ok(kernel.stream(stream).map_or(0, |stream| stream.end(side).arrived.len()))

@@ -32,6 +32,7 @@ impl Kernel {
                     writeln!(text, "  descriptor {number} is to {direction:?} pipe {pipe}")
                 }
                 Object::Process(process) => writeln!(text, "  descriptor {number} is process {process}"),
+                Object::Inotify(inotify) => writeln!(text, "  descriptor {number} is {inotify:?}"),
                 Object::Signals(set) => writeln!(text, "  descriptor {number} is a signalfd of {set:#x}"),
             };
         }

@@ -1,17 +1,17 @@
 //! The simulated kernel: descriptors, time, and what is going to happen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 use crate::sim::datagram::{Datagram, Outside};
 use crate::sim::epoll::Epoll;
 use crate::sim::faults::Faults;
+use crate::sim::inotify::{Change, FILE_EVENTS, Inotify};
 use crate::sim::pipe::{Direction, Pipe};
-use crate::sim::process::Process;
+use crate::sim::process::{Process, Programs};
 use crate::sim::random::Random;
 use crate::sim::remote::Remotes;
 use crate::sim::socket::Socket;
-use crate::sim::spawning::Programs;
 use crate::sim::stream::{Side, Stream};
 use crate::sim::trace::{Entry, Trace};
 use crate::sim::words::{Id, bits, error, nanos};
@@ -44,6 +44,10 @@ pub(crate) struct Kernel {
     pub(super) streams: BTreeMap<Id, Stream>,
     pub(super) pipes: BTreeMap<Id, Pipe>,
     pub(super) processes: BTreeMap<Id, Process>,
+    /// What is happening to files.
+    pub(super) changes: VecDeque<Change>,
+    /// How many events of files may wait.
+    pub(super) file_events: usize,
     /// What can be started.
     pub(super) programs: Option<Programs>,
     pub(super) remotes: Remotes,
@@ -75,6 +79,7 @@ pub(super) enum Object {
     Pipe(Id, Direction),
     /// A pidfd.
     Process(Id),
+    Inotify(Box<Inotify>),
 }
 
 /// What happens by itself at some time.
@@ -104,6 +109,8 @@ pub(super) enum Occurrence {
     ChildAges { process: Id },
     /// A signal reaches a child.
     Signal { process: Id, signal: i32 },
+    /// Something happens to a file.
+    FileChange,
 }
 
 impl Kernel {
@@ -129,6 +136,8 @@ impl Kernel {
             streams: BTreeMap::new(),
             pipes: BTreeMap::new(),
             processes: BTreeMap::new(),
+            changes: VecDeque::new(),
+            file_events: FILE_EVENTS,
             programs: None,
             remotes: Remotes::default(),
             datagrams_under_way: BTreeMap::new(),
@@ -212,6 +221,7 @@ impl Kernel {
                 Occurrence::PipeRoom { pipe } => self.make_pipe_room(pipe),
                 Occurrence::ChildAges { process } => self.child_ages(process),
                 Occurrence::Signal { process, signal } => self.signal_arrives(process, signal),
+                Occurrence::FileChange => self.file_changes(),
             }
         }
     }
@@ -270,7 +280,7 @@ impl Kernel {
             Some(Object::Epoll) => drop(self.epolls.remove(&id)),
             Some(Object::Socket(socket)) => self.close_socket(socket),
             Some(Object::Pipe(pipe, direction)) => self.close_pipe_end(pipe, direction),
-            Some(Object::Event(_) | Object::Signals(_) | Object::Process(_)) | None => {}
+            Some(Object::Event(_) | Object::Signals(_) | Object::Process(_) | Object::Inotify(_)) | None => {}
         }
     }
 
@@ -298,6 +308,7 @@ impl Kernel {
             Some(Object::Socket(_)) => self.socket_readiness(id),
             Some(&Object::Pipe(pipe, direction)) => self.pipe_readiness(pipe, direction),
             Some(&Object::Process(process)) => self.process_readiness(process),
+            Some(Object::Inotify(inotify)) => bits(if inotify.waiting.is_empty() { 0 } else { libc::EPOLLIN }),
             Some(Object::Epoll) | None => 0,
         }
     }

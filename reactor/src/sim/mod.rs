@@ -58,6 +58,7 @@ mod descriptors;
 mod dump;
 mod epoll;
 mod faults;
+mod inotify;
 mod kernel;
 mod network;
 #[cfg(test)]
@@ -80,6 +81,7 @@ mod stream;
 pub(crate) mod thread;
 mod trace;
 mod transfer;
+mod watching_files;
 mod words;
 pub(crate) mod world;
 

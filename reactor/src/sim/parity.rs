@@ -11,6 +11,7 @@ use crate::sys::fd::{Fd, FdRef};
 use crate::sys::{eventfd, option, socket, stream};
 
 mod datagrams;
+mod files;
 mod pipes;
 mod processes;
 mod splices;

@@ -1,5 +1,7 @@
 //! A child process of the simulated machine, as the test plays it.
 
+use std::io;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::sim::words::Id;
@@ -101,6 +103,9 @@ pub enum ChildState {
     /// It has ended, and was waited for.
     Gone,
 }
+
+/// What says which child a command starts.
+pub(super) type Programs = Box<dyn FnMut(&Command) -> io::Result<SimChild> + Send>;
 
 /// A process in the simulated kernel.
 #[derive(Debug)]

@@ -8,9 +8,6 @@ use crate::sim::processes::Begun;
 use crate::sim::sim::Sim;
 use crate::sim::world;
 
-/// What says which child a command starts.
-pub(super) type Programs = Box<dyn FnMut(&Command) -> io::Result<SimChild> + Send>;
-
 impl Sim {
     /// Says what the programs are that [`spawn`](crate::LoopContext::spawn) starts from now on: `program` is given the command, and
     /// answers with the child's script, or with why it cannot be started. It is called on the thread that spawns. Until then
