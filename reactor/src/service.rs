@@ -149,10 +149,15 @@ impl<S: 'static> EventLoop<S> {
         self.engine.keep_input(token, waiting)
     }
 
-    /// In a drain, a connection closes once all that had arrived is served.
+    /// In a drain, a connection closes once all that had arrived is served. One whose handler has paused it closes if an error stands
+    /// behind.
     #[inline]
     fn finish_if_drained(&mut self, token: Token) {
         let Some(connection) = self.engine.connection(token) else { return };
+        if connection.has(Flag::PAUSED) && connection.has(Flag::TO_EAGAIN) {
+            // An error that came with what was just shown is told by no other edge.
+            return self.engine.take_socket_error(token);
+        }
         let rests =
             [Flag::BLOCKED, Flag::PAUSED, Flag::REVISIT, Flag::RELAYED].into_iter().any(|flag| connection.has(flag))
                 || connection.is_held(Direction::Input);

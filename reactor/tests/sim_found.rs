@@ -159,3 +159,27 @@ fn a_relay_whose_two_marks_are_one_waits_for_slow_readers_asleep() {
     }
     sim.run_until(&mut event_loop, || peers.iter().all(|peer| peer.received_len() == 300_000)).unwrap();
 }
+
+/// Takes the first bytes and pauses.
+struct Pausing;
+
+impl Handler for Pausing {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        cx.pause();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reset_that_comes_with_the_bytes_at_which_a_handler_pauses_is_told() {
+    let sim = Sim::new(0);
+    let mut event_loop = EventLoop::new(()).unwrap();
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), |_peer| Pausing).unwrap();
+    let mut peer = sim.connect("127.0.0.1:7");
+    peer.send(b"?");
+    peer.reset();
+    sim.run_for(&mut event_loop, Duration::from_secs(1)).unwrap();
+    let metrics = event_loop.metrics();
+    assert_eq!((metrics.bytes_in, metrics.open, metrics.closed.error), (1, 0, 1));
+}
