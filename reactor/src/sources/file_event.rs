@@ -168,6 +168,7 @@ const HEADER: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn raw(watch: i32, mask: u32, name: &[u8]) -> Vec<u8> {
         let words = [watch.cast_unsigned(), mask, 7, name.len() as u32];
@@ -198,5 +199,28 @@ mod tests {
         let all = raw(1, libc::IN_CREATE, b"name\0\0\0\0");
         assert_eq!(FileEvent::take(&mut &all[..all.len() - 1]), None);
         assert_eq!(FileEvent::take(&mut &all[..10]), None);
+    }
+
+    /// Bytes that look like events, with lengths of names that need not be true.
+    fn events() -> impl Strategy<Value = Vec<u8>> {
+        let lengths = prop_oneof![0..64_u32, any::<u32>()];
+        let event = (any::<[u32; 3]>(), lengths, prop::collection::vec(any::<u8>(), 0..32));
+        let event = event.prop_map(|(words, length, name)| {
+            let words = words.into_iter().chain([length]).flat_map(u32::to_ne_bytes);
+            words.chain(name).collect::<Vec<u8>>()
+        });
+        prop::collection::vec(event, 0..4).prop_map(|events| events.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_event_reaches_beyond_the_bytes_that_there_are(bytes in events()) {
+            let mut rest = &bytes[..];
+            let mut taken = 0;
+            while let Some(event) = FileEvent::take(&mut rest) {
+                taken += HEADER + event.name().len();
+                prop_assert!(taken + rest.len() <= bytes.len() && !event.name().contains(&0));
+            }
+        }
     }
 }

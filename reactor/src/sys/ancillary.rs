@@ -207,6 +207,7 @@ const ROOM: usize = 192;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn asked_of(source: &str) -> Option<Asked> {
         let mut control = Control::empty();
@@ -250,5 +251,37 @@ mod tests {
         let (error, teller) = control.error(length).unwrap();
         assert_eq!((error.errno, error.origin, error.kind, error.code), (libc::ECONNREFUSED, 2, 3, 3));
         assert_eq!(teller, "127.0.0.9".parse().ok());
+    }
+
+    /// Bytes that look like messages, some of them of the kinds that are read, with lengths that need not be true.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let kinds = prop::sample::select(vec![
+            (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
+            (libc::IPPROTO_IP, libc::IP_RECVERR),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS),
+        ]);
+        let lengths = prop_oneof![0..=2 * ROOM, any::<usize>()];
+        let message = (lengths, kinds, prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(length, kind, data)| {
+            let header = [kind.0.to_ne_bytes(), kind.1.to_ne_bytes()].concat();
+            [&length.to_ne_bytes()[..], &header, &data].concat()
+        });
+        prop::collection::vec(message, 0..4).prop_map(|messages| messages.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_reaches_beyond_the_bytes_that_there_are(bytes in messages(), length in 0..=2 * ROOM) {
+            let all: usize = Messages(&bytes).map(|message| HEADER + message.data.len()).sum();
+            prop_assert!(all <= bytes.len());
+            let mut control = Control::empty();
+            let count = bytes.len().min(ROOM);
+            control.0[..count].copy_from_slice(&bytes[..count]);
+            if let Some(asked) = control.asked(length) {
+                prop_assert!(asked.source.is_none_or(|source| !source.is_multicast() || asked.destination.is_ipv4()));
+            }
+            let _ = control.error(length);
+        }
     }
 }
