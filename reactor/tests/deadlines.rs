@@ -121,6 +121,24 @@ fn an_outgoing_connection_keeps_its_deadlines() {
     assert_eq!(told.recv_timeout(DEADLINE).unwrap(), reason(Timeout::Lifetime));
 }
 
+#[test]
+fn deadlines_that_are_set_while_it_connects_hold_once_it_is_up() {
+    let server = TestLoop::serve(|| Silent);
+    let progress = ReadProgress::all_within(SHORT);
+    for (timeouts, timeout) in [
+        (Timeouts::default().lifetime(SHORT), Timeout::Lifetime),
+        (Timeouts::default().read(progress), Timeout::Read),
+    ] {
+        let (tell, told) = mpsc::channel();
+        let address = server.address().clone();
+        server.on_loop(move |cx| {
+            let id = cx.connect(address, &ConnectOptions::default(), Told { handler: Silent, tell }).unwrap();
+            cx.peer(id).unwrap().set_timeouts(timeouts);
+        });
+        assert_eq!(told.recv_timeout(DEADLINE).unwrap(), reason(timeout));
+    }
+}
+
 /// Sets and takes back deadlines as it is told.
 #[derive(Clone)]
 struct Obedient;

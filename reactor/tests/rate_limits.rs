@@ -152,6 +152,20 @@ fn an_outgoing_connection_keeps_its_rate() {
 }
 
 #[test]
+fn a_rate_that_is_set_while_it_connects_holds_once_it_is_up() {
+    let server = TestLoop::serve(|| Talker);
+    let address = server.address().clone();
+    let (tell, told) = mpsc::channel();
+    let before = Instant::now();
+    server.on_loop(move |cx| {
+        let id = cx.connect(address, &ConnectOptions::default(), Taker { left: COUNT, tell }).unwrap();
+        cx.peer(id).unwrap().set_rates(Rates::default().input(rate()));
+    });
+    told.recv_timeout(DEADLINE).unwrap();
+    assert!(before.elapsed() >= least(COUNT));
+}
+
+#[test]
 fn a_drain_waits_for_output_that_is_held_back() {
     let server = serve(Transport::Tcp, Limits::default(), Rates::default().output(rate()));
     let mut client = server.client();
