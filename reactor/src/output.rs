@@ -297,6 +297,7 @@ const REFERENCE_COST: usize = size_of::<Piece>();
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipe_pool::PipePool;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
@@ -351,6 +352,35 @@ mod tests {
         let mut received = String::new();
         theirs.read_to_string(&mut received).unwrap();
         assert_eq!((received.as_str(), output.cost()), ("head 234 shared tail 9", 0));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no splice(2)")]
+    fn whatever_waits_leaves_by_as_little_as_is_allowed() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut sender, from) = UnixStream::pair().unwrap();
+        sender.write_all(b"through a pipe ").unwrap();
+        let mut pipe = PipePool::new(1).take().unwrap();
+        pipe.fill(from.as_fd().into(), 100).unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let passed = Buffer::from(b"with a descriptor ".to_vec());
+        let mut output = Output::default();
+        output.push_piece(Piece::Pipe(pipe));
+        output.push_piece(Piece::Passing(Box::new(Passing { bytes: passed, fds: vec![writer.into()] })));
+        output.push(b"tail");
+        let mut received = Vec::new();
+        while !output.is_empty() {
+            let before = output.len();
+            let sent = output.send_some(ours.as_fd().into(), 4).unwrap();
+            assert!((1..=4).contains(&sent) && output.len() == before - sent);
+            let mut part = [0; 4];
+            theirs.read_exact(&mut part[..sent]).unwrap();
+            received.extend_from_slice(&part[..sent]);
+        }
+        assert_eq!(received, b"through a pipe with a descriptor tail");
+        assert_eq!((output.cost(), output.held()), (0, 0));
+        // Nobody has the other end any more: ours was closed when it was sent, and theirs was not taken.
+        assert_eq!(io::read_to_string(reader).unwrap(), "");
     }
 
     #[test]

@@ -125,10 +125,9 @@ fn an_outgoing_connection_keeps_its_deadlines() {
 fn deadlines_that_are_set_while_it_connects_hold_once_it_is_up() {
     let server = TestLoop::serve(|| Silent);
     let progress = ReadProgress::all_within(SHORT);
-    for (timeouts, timeout) in [
-        (Timeouts::default().lifetime(SHORT), Timeout::Lifetime),
-        (Timeouts::default().read(progress), Timeout::Read),
-    ] {
+    for (timeouts, timeout) in
+        [(Timeouts::default().lifetime(SHORT), Timeout::Lifetime), (Timeouts::default().read(progress), Timeout::Read)]
+    {
         let (tell, told) = mpsc::channel();
         let address = server.address().clone();
         server.on_loop(move |cx| {
