@@ -12,7 +12,7 @@ use std::path::Path;
 
 use common::{Server, eventually, pattern, read_answer, replace};
 use fault_support::{Faults, Faulty, LARGE, SMALL, ask, assert_content, put, tree, visit};
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// All names in a directory, hidden ones too.
 fn names(directory: &Path) -> Vec<String> {
@@ -60,6 +60,38 @@ fn a_file_that_cannot_be_read_is_an_error_of_that_request() {
     drop(stream);
     let (stderr, _) = faulty.stop(&["pread64"]);
     assert!(stderr.iter().any(|line| line.contains("cannot serve \"small\": ")), "{stderr:#?}");
+}
+
+#[test]
+fn what_the_workers_cannot_take_is_refused_and_what_is_kept_is_served() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+    let tree = tree();
+    let path = tree.path().join("slow");
+    let faults = Faults { inject: &["pread64:delay_enter=2000000"], path: path.to_str().unwrap(), ..Faults::default() };
+    let Some(faulty) = Faulty::start_with(faults, tree, &["--workers", "1"]) else { return };
+    let mut stays = faulty.server.connect();
+    assert_content(&ask(&mut stays, "GET /small", ""), 200, &SMALL);
+    // More than one job and 1024 that wait.
+    let mut many: Vec<_> = (0..1100).map(|_| faulty.server.connect()).collect();
+    // The disk hangs for two seconds, in which they have to come.
+    let is_refused = (0..5).any(|round| {
+        replace(&path, format!("slow {round}"));
+        let mut slow = faulty.server.connect();
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        for (index, stream) in many.iter_mut().enumerate() {
+            let request = format!("GET /none-{round}-{index} HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        assert_content(&ask(&mut stays, "GET /small", ""), 200, &SMALL);
+        let statuses: Vec<_> = many.iter_mut().map(|stream| read_answer(stream, false).status).collect();
+        assert!(statuses.iter().all(|status| [404, 503].contains(status)), "{statuses:?}");
+        assert_eq!(read_answer(&mut slow, false).text(), format!("slow {round}"));
+        statuses.contains(&503)
+    });
+    assert!(is_refused, "all of them were taken");
+    drop((stays, many));
+    faulty.stop(&[]);
 }
 
 /// Whether the server notices each change of a file that it may keep.
