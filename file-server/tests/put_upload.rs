@@ -1,6 +1,7 @@
 //! PUT stores what was sent, byte by byte, when all of it has come and all that was asked for holds; else nothing changes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
 mod upload_support;
 
@@ -9,6 +10,7 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::thread;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -334,6 +336,49 @@ fn a_disk_that_is_full_is_told() {
     assert_eq!(ask(address, &put_chunked("/a", "", &content, 4096)).status, 507);
     assert!(server.names().is_empty());
     assert_eq!(ask(address, &put("/a", "", b"small")).status, 201);
+}
+
+/// The names of the system calls of a trace, in order, but for those by which the server finds out what a file system can do: a
+/// link that is removed at once.
+fn calls_of(trace: &Path) -> Vec<String> {
+    let text = fs::read_to_string(trace).unwrap();
+    let mut calls: Vec<String> = Vec::new();
+    for call in text.lines().filter_map(|line| line.split_once('(')?.0.rsplit(' ').next()) {
+        match calls.last() {
+            Some(last) if last == "linkat" && call == "unlinkat" => drop(calls.pop()),
+            _ => calls.push(call.to_owned()),
+        }
+    }
+    calls
+}
+
+#[test]
+fn each_policy_forces_onto_the_disk_what_it_says() {
+    let place = tempfile::tempdir().unwrap();
+    // A file in a new directory, a file in place of it, and the removal of that.
+    for (policy, expected) in [
+        ("never", "mkdirat linkat linkat renameat unlinkat"),
+        ("file", "fsync mkdirat linkat fsync linkat renameat unlinkat"),
+        // The directory after each change, and the one above it after the first.
+        ("always", "fsync mkdirat linkat fsync fsync fsync linkat renameat fsync unlinkat fsync"),
+    ] {
+        let trace = place.path().join(policy);
+        let traced = "fsync,fdatasync,mkdirat,linkat,renameat,renameat2,unlinkat";
+        let arguments = ["--allow-upload", "--allow-delete", "--fsync", policy];
+        let Some(server) = Server::start_traced(traced, &trace, &arguments) else { return };
+        let mut stream = connect(server.http_address());
+        for request in [put("/d/a", "", b"x"), put("/d/a", "", b"y"), request("DELETE", "/d/a", "")] {
+            stream.write_all(&request).unwrap();
+            assert!(read_answer(&mut stream).status < 300);
+        }
+        // A call was made before the answer, and is written down as it returns.
+        let calls = calls_of(&trace).join(" ");
+        if !calls.contains("linkat") {
+            println!("skipped: there are no files without a name here");
+            return;
+        }
+        assert_eq!(calls, expected, "{policy}");
+    }
 }
 
 #[test]

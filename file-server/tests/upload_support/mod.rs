@@ -70,6 +70,24 @@ impl Server {
         Some(server)
     }
 
+    /// Starts the program on an empty directory, with a line for each of these system calls in a file. `None`, and said why:
+    /// strace(1) is not here, or may not trace.
+    pub(crate) fn start_traced(calls: &str, trace: &Path, arguments: &[&str]) -> Option<Self> {
+        let possible = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            println!("skipped: nothing can be traced here");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("strace");
+        // The child is the program itself, so that what is sent to it or kills it does not meet strace.
+        command.args(["-D", "-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(trace);
+        command.arg(PROGRAM).args(LISTENERS).args(arguments).arg(directory.path());
+        let mut server = Self::start_command(&mut command, directory.path());
+        server._directory = Some(directory);
+        Some(server)
+    }
+
     fn start_command(command: &mut Command, root: &Path) -> Self {
         Self { running: Running::start(command, 2), root: root.to_owned(), _directory: None }
     }
