@@ -46,7 +46,8 @@ pub(crate) fn file(
     let is_common = is_common && cx.state().answers_are_ready();
     if is_common && !request.is_conditional() && request.field(Field::Range).is_none() {
         let head_len = ready(to, cx, entry, form)?;
-        if let Some((head, name)) = kept {
+        // A head that is known is not looked at, so nothing may follow it.
+        if let Some((head, name)) = kept.filter(|_| request.body.is_empty()) {
             cx.state().note(head, name, entry, form);
         }
         note(to, cx, request, Status::OK, Size { head: head_len, content: form.len() });

@@ -11,12 +11,12 @@ use crate::answer;
 use crate::asking::Asked;
 use crate::feed::Feeding;
 use crate::http::cors;
-use crate::http::framing::Body;
 use crate::http::method::Method;
 use crate::http::request::{self, Request, RequestLimits};
 use crate::http::status::Status;
 use crate::receiving::{self, Receiving};
 use crate::removing;
+use crate::unwanted::unwanted_of;
 use crate::worker::Worker;
 
 /// A connection. An idle one is this and nothing else: what it is in the middle of is in a box of its own.
@@ -28,6 +28,8 @@ pub struct HttpConnection {
     greeted: bool,
     /// Counted among those of its address.
     admitted: bool,
+    /// Bytes of a body that nobody wants: they come before the next head.
+    pub(crate) unwanted: u32,
     /// Fires if the head that has begun to come takes too long.
     head_timer: Option<TimerId>,
     pub(crate) asked: Option<Box<Asked>>,
@@ -63,6 +65,7 @@ impl HttpConnection {
             phase: Phase::Reading,
             greeted: false,
             admitted: false,
+            unwanted: 0,
             head_timer: None,
             asked: None,
             feed: None,
@@ -129,7 +132,7 @@ impl HttpConnection {
 
     /// A head is complete.
     #[inline]
-    fn end_head(&mut self, cx: &mut Context<'_, Worker>) {
+    pub(crate) fn end_head(&mut self, cx: &mut Context<'_, Worker>) {
         if let Some(timer) = self.head_timer.take() {
             cx.cancel_timer(timer);
         }
@@ -156,6 +159,7 @@ impl HttpConnection {
     pub(crate) fn receive(&mut self, receiving: Box<Receiving>) {
         self.phase = Phase::Receiving;
         self.receiving = Some(receiving);
+        self.unwanted = 0;
         // It has no timeout of its own now, and gets one anew with the answer.
         self.greeted = false;
     }
@@ -173,17 +177,18 @@ impl HttpConnection {
         }
     }
 
-    /// Whether the connection goes on after the answer to a request.
+    /// Whether the connection goes on after the answer to a request whose body nobody wants.
     #[inline]
     pub(crate) fn goes_on(cx: &mut Context<'_, Worker>, request: &Request<'_>) -> bool {
-        // A body that nobody asked for is not read, so what follows it cannot be.
-        request.keep_alive && !cx.state().draining && matches!(request.body, Body::None | Body::Length(0))
+        request.keep_alive && !cx.state().draining && unwanted_of(request).is_some()
     }
 
     /// The same, where the body may have been read.
     pub(crate) fn goes_on_after(&self, cx: &mut Context<'_, Worker>, request: &Request<'_>) -> bool {
         match &self.receiving {
             Some(receiving) if receiving.is_whole() => request.keep_alive && !cx.state().draining,
+            // What is left of it is on its way, and may be much.
+            Some(receiving) if receiving.has_begun() => false,
             _ => Self::goes_on(cx, request),
         }
     }
@@ -270,7 +275,7 @@ impl HttpConnection {
     }
 
     /// A part of a head has come: the rest is waited for, for a while.
-    fn await_rest(&mut self, cx: &mut Context<'_, Worker>) -> Result {
+    pub(crate) fn await_rest(&mut self, cx: &mut Context<'_, Worker>) -> Result {
         if self.head_timer.is_none() {
             let timeout = cx.state().settings.timeouts.header;
             self.head_timer = Some(cx.set_timer(timeout)?);
@@ -290,6 +295,10 @@ impl Handler<Worker> for HttpConnection {
     #[inline]
     fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
         while self.phase == Phase::Reading && !input.is_empty() {
+            if self.unwanted > 0 {
+                self.drop_unwanted(cx, input)?;
+                continue;
+            }
             let bytes = input.as_slice();
             if let Some(length) = self.serve_known(cx, bytes)? {
                 input.consume(length);
@@ -299,6 +308,7 @@ impl Handler<Worker> for HttpConnection {
                 Ok(Some(request)) => {
                     self.end_head(cx);
                     let length = request.head_len;
+                    self.pass_over_body(&request);
                     self.serve(cx, &request, &bytes[..length])?;
                     input.consume(length);
                 }

@@ -43,6 +43,7 @@ pub mod settings;
 pub mod shared;
 pub mod storage;
 pub mod struct_upload;
+mod unwanted;
 pub mod users;
 pub mod wall_clock;
 pub mod watcher;

@@ -7,7 +7,8 @@
 //! received   it is stored, or not: the answer
 //! ```
 //!
-//! Whatever is refused before the body has come closes the connection, for the rest of it is on its way.
+//! Whatever is refused before the body has come closes the connection, for the rest of it is on its way; but for a small body of
+//! which nothing has been taken yet, which is passed over.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ pub(crate) struct Receiving {
     framing: Framing,
     /// `None` while the place of the file is looked for.
     reception: Option<Reception<Upload>>,
+    /// It is taken as it comes.
+    begun: bool,
     /// The whole body has come.
     whole: bool,
     timer: Option<TimerId>,
@@ -61,6 +64,11 @@ impl Receiving {
     /// Whether the next request begins where the input stands.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether some of the body may have been taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 }
 
@@ -89,7 +97,7 @@ pub(crate) fn begin(to: &mut HttpConnection, cx: &mut Cx<'_>, request: &Request<
         return answer::status(to, cx, request, Status::SERVICE_UNAVAILABLE);
     }
     let whole = matches!(framing, Framing::Length(0));
-    to.receive(Box::new(Receiving { head, framing, reception: None, whole, timer: None }));
+    to.receive(Box::new(Receiving { head, framing, reception: None, begun: false, whole, timer: None }));
     // The body has a timer of its own, which knows when it is us who are slow.
     cx.set_idle_timeout(None);
     cx.pause();
@@ -156,6 +164,7 @@ fn opened(to: &mut HttpConnection, cx: &mut Cx<'_>, opened: std::result::Result<
         Framing::Chunked(_) => None,
     };
     receiving.reception = Some(Reception::new(upload, &memory, length, cx.now()));
+    receiving.begun = true;
     receiving.timer = Some(cx.set_timer(timeout)?);
     let head = Arc::clone(&receiving.head);
     if receiving.whole {
@@ -234,10 +243,13 @@ fn conclude(to: &mut HttpConnection, cx: &mut Cx<'_>, status: Status, etag: Opti
     if let Some(timer) = receiving.timer.take() {
         cx.cancel_timer(timer);
     }
-    let head = Arc::clone(&receiving.head);
+    let (head, begun) = (Arc::clone(&receiving.head), receiving.begun);
     let now = cx.now();
     cx.state().begin_turn(now);
     let Some(request) = read_again(&head) else { return Ok(()) };
+    if !begun {
+        to.pass_over_body(&request);
+    }
     let tag = etag.as_ref().map(|etag| ("ETag", etag.as_bytes()));
     answer::message(to, cx, &request, status, tag.as_slice())?;
     to.go_on(cx);

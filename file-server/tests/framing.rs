@@ -253,17 +253,74 @@ fn an_expectation_is_met_or_refused() {
     expect(&server, "PUT /e HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx", 201, CLOSED);
 }
 
+/// A body that would be a request if it were not a body.
+const LURE: &str = "GET /lure HTTP/1.1\r\nHost: a\r\n\r\n";
+
 #[test]
-fn a_body_that_nobody_reads_ends_the_connection() {
+fn a_small_body_that_nobody_wants_is_passed_over() {
     let server = server();
-    for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "BREW"] {
-        for (fields, body) in [("Content-Length: 3", "abc"), ("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n")] {
-            let mut stream = server.connect();
-            let request = format!("{method} /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}{NEXT}");
-            stream.write_all(request.as_bytes()).unwrap();
-            let answer = read_answer(&mut stream, method == "HEAD");
-            assert_eq!(answer.field("Connection"), Some("close"), "{method} {fields}");
-            expect_end(&mut stream);
+    let lure = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{LURE}", LURE.len());
+    for (line, status) in [
+        ("GET /a", 200),
+        ("GET /none", 404),
+        ("GET /%zz", 400),
+        ("GET /", 200),
+        ("OPTIONS /a", 204),
+        ("POST /a", 405),
+        ("DELETE /a", 405),
+        ("BREW /a", 501),
+        ("PUT /", 409),
+        ("PUT /.hidden", 403),
+        ("PUT /a/b", 409),
+        ("PUT /a/../b", 400),
+    ] {
+        expect(&server, lure(line), status, 200);
+        // However it comes.
+        let mut stream = server.connect();
+        for byte in [lure(line).as_bytes(), NEXT.as_bytes()].concat() {
+            stream.write_all(&[byte]).unwrap();
         }
+        assert_eq!(read_answer(&mut stream, false).status, status, "{line}");
+        assert_eq!(read_answer(&mut stream, false).text(), "x", "{line}");
+        expect_end(&mut stream);
     }
+    // A head that is known by now is read as it was the first time.
+    let thrice = lure("GET /a").repeat(3);
+    assert_eq!(statuses(&server, thrice.as_bytes()), [200; 4]);
+    let conditional = "PUT /a HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\nContent-Length: 3\r\n\r\nabc";
+    expect(&server, conditional, 412, 200);
+    assert_eq!(server.get("/a").text(), "x");
+}
+
+#[test]
+fn another_body_that_nobody_wants_ends_the_connection() {
+    let server = server();
+    let most = 64 << 10;
+    expect(&server, post("", most), 405, 200);
+    expect(&server, post("", most + 1), 405, CLOSED);
+    // Nobody knows whether it will come.
+    expect(&server, post("Expect: 100-continue\r\n", 3), 405, CLOSED);
+    let chunks = "3\r\nabc\r\n0\r\n\r\n";
+    for method in ["GET", "OPTIONS", "POST", "DELETE", "BREW"] {
+        let chunked = format!("{method} /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let found = statuses(&server, chunked.as_bytes());
+        assert_eq!(found.len(), 1, "{method}: {found:?}");
+    }
+    // Of what was begun to be taken it is not known how much is left.
+    let large = "PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nffff\r\n";
+    expect(&server, large, 413, CLOSED);
+}
+
+fn post(fields: &str, length: usize) -> String {
+    format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {length}\r\n\r\n{}", "b".repeat(length))
+}
+
+#[test]
+fn a_body_that_nobody_wants_may_take_as_long_as_a_head() {
+    let server = Server::start(&["--header-timeout", "2s"]);
+    let mut stream = server.connect();
+    stream.write_all(&post("", 10).as_bytes()[..post("", 10).len() - 5]).unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 405);
+    assert_eq!(read_answer(&mut stream, false).status, 408);
+    expect_end(&mut stream);
 }

@@ -158,16 +158,18 @@ fn nothing_is_smuggled_behind_a_body() {
     let server = Server::start(&[]);
     server.write("a", "x");
     let smuggled = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
-    for head in [
-        format!("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()),
-        format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()),
-        "GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
-        "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+    let next = "GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for (head, answered) in [
+        (format!("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()), 2),
+        (format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", smuggled.len()), 2),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 1),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), 1),
     ] {
         let mut stream = server.connect();
-        stream.write_all([head.as_str(), smuggled].concat().as_bytes()).unwrap();
+        stream.write_all([head.as_str(), smuggled, next].concat().as_bytes()).unwrap();
         let answers = String::from_utf8(read_all(&mut stream)).unwrap();
-        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{head:?} is answered by {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), answered, "{head:?} is answered by {answers}");
+        assert_eq!(answers.contains("404 Not Found"), answered == 2, "{head:?} is answered by {answers}");
     }
 }
 

@@ -15,6 +15,15 @@ pub enum Body {
     Chunked,
 }
 
+impl Body {
+    /// Whether the next request follows the head at once.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// How the body is framed (RFC 9112, section 6.3).
 pub(super) fn framing(
     transfer_encoding: Option<&[u8]>,
