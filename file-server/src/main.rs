@@ -4,12 +4,10 @@
 
 mod options;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use file_server::access_log::AccessLog;
 use file_server::connection::HttpConnection;
 use file_server::metrics::MetricsConnection;
@@ -33,21 +31,12 @@ fn main() -> ExitCode {
     };
     let outcome = match options.completions {
         Some(shell) => cli::write_completions::<Options>(shell).context("cannot write to stdout"),
-        None if options.man => write_man_page().context("cannot write to stdout"),
+        None if options.man => cli::write_man_page::<Options>().context("cannot write to stdout"),
         None => serve(&options),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     console::say_last(format_args!("file-server: {error:#}"));
     ExitCode::from(cli::FAILURE)
-}
-
-fn write_man_page() -> io::Result<()> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Options::command()).render(&mut page)?;
-    match io::stdout().write_all(&page) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }
 
 /// Runs the server from its start to its end.

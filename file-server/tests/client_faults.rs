@@ -272,3 +272,44 @@ fn a_directory_is_listed() {
     let lines: Vec<serde_json::Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["action"], &lines[0]["href"]), (&"ls".into(), &"sub/".into()));
 }
+
+#[test]
+fn a_connection_serves_one_file_after_another_until_the_server_closes_it() {
+    let here = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let hello = answer("200 OK\r\nContent-Length: 5", "hello");
+        let accept = || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream
+        };
+        let mut first = accept();
+        for _ in 0..2 {
+            read_head(&mut first);
+            first.write_all(&hello).unwrap();
+        }
+        // One that has waited is closed just as the next request comes.
+        read_head(&mut first);
+        drop(first);
+        let mut second = accept();
+        read_head(&mut second);
+        second.write_all(&answer("200 OK\r\nConnection: close\r\nContent-Length: 5", "hello")).unwrap();
+        let mut third = accept();
+        let last = read_head(&mut third);
+        third.write_all(&answer("404 Not Found\r\nContent-Length: 4", "page")).unwrap();
+        // The page is read, for there is another one to fetch.
+        let more = read_head(&mut third);
+        third.write_all(&hello).unwrap();
+        [last, more]
+    });
+    let urls = ["a", "b", "c", "none", "d"].map(|name| format!("{url}/{name}"));
+    let [a, b, c, none, d] = &urls;
+    let output = client(here.path(), &["get", "--json", "--jobs", "1", "--retries", "0", a, b, c, none, d]);
+    let (stdout, _) = expect(&output, 1);
+    let [last, more] = server.join().unwrap();
+    assert!(last.starts_with("GET /none ") && more.starts_with("GET /d "), "{last} {more}");
+    assert_eq!(names(here.path()), ["a", "b", "c", "d"]);
+    assert!(stdout.contains("\"error\":\"404 Not Found\",\"status\":404}"), "{stdout}");
+}

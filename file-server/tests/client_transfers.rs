@@ -187,6 +187,8 @@ fn bad_arguments_are_told_apart() {
         &["get", "http://a/b", "--sha256", "00"],
         &["get", "http://a/b", "http://a/c", "--sha256", &"00".repeat(32)],
         &["put", "--checksum", "Cargo.toml", "struct://127.0.0.1:1"],
+        &["get", "http://a/b", "http://a/c", "-o", "-"],
+        &["get", "http+unix://%FF/a"],
     ] {
         let (stdout, stderr) = expect(&client(arguments), 2);
         assert!(stdout.is_empty() && stderr.lines().count() == 1, "{arguments:?}: {stderr}");

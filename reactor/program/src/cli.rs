@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{Command, CommandFactory, Parser};
 use clap_complete::Shell;
+use clap_mangen::Man;
 use reactor::{Address, AddressError};
 
 /// The exit code of a program that failed at what it was asked to do.
@@ -53,8 +54,55 @@ pub fn write_completions<T: CommandFactory>(shell: Shell) -> io::Result<()> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
+    print(&script)
+}
+
+/// Writes the man page of a program to stdout, with a section for each of its subcommands.
+///
+/// # Errors
+/// Stdout does not take it; that its reader went away is none.
+pub fn write_man_page<T: CommandFactory>() -> io::Result<()> {
+    let mut page = Vec::new();
+    let mut command = T::command();
+    command.build();
+    let man = Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        write_subcommand(&mut page, subcommand)?;
+    }
+    man.render_options_section(&mut page)?;
+    man.render_extra_section(&mut page)?;
+    print(&page)
+}
+
+/// What a subcommand has of its own: what all have stands in the section of the options.
+fn write_subcommand(page: &mut Vec<u8>, subcommand: &Command) -> io::Result<()> {
+    let name = subcommand.get_name();
+    writeln!(page, ".SH {}", name.to_uppercase())?;
+    let mut own = subcommand.clone();
+    let global: Vec<_> =
+        own.get_arguments().filter(|argument| argument.is_global_set()).map(|it| it.get_id().clone()).collect();
+    for id in global {
+        own = own.mut_arg(id, |argument| argument.hide(true));
+    }
+    let mut sections = Vec::new();
+    let man = Man::new(own);
+    man.render_synopsis_section(&mut sections)?;
+    man.render_description_section(&mut sections)?;
+    man.render_options_section(&mut sections)?;
+    // One section for each subcommand: its parts have no heading of the first rank.
+    for line in sections.split_inclusive(|&byte| byte == b'\n') {
+        page.extend_from_slice(if line.starts_with(b".SH ") { b".PP\n" } else { line });
+    }
+    Ok(())
+}
+
+fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();
-    match stdout.write_all(&script).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

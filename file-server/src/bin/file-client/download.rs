@@ -1,4 +1,4 @@
-//! A file that is fetched: it comes into NAME.part, and has its name when it is whole and checked.
+//! A file that is fetched: it comes into NAME.part, and has its name when it is whole and checked. Or it goes to stdout as it comes.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -24,7 +24,7 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Download {
     to: PathBuf,
-    file: File,
+    out: Out,
     /// Bytes that are there, those of earlier tries among them, and how many there will be.
     length: u64,
     whole: Option<u64>,
@@ -34,8 +34,18 @@ pub(crate) struct Download {
     /// What the user says of the whole file.
     sha256: Option<[u8; 32]>,
     modified: Option<SystemTime>,
-    /// Another try can go on with what is there.
-    resumable: bool,
+    /// What tells another try that it can go on with what is there: where it is from, and of which version.
+    note: Option<String>,
+    /// It stands beside the part.
+    is_noted: bool,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Out {
+    File(File),
+    /// What went there is gone: it is checked on its way, and no try goes on with it.
+    Stdout(Option<Sha256>),
 }
 
 impl Part {
@@ -78,27 +88,45 @@ impl Download {
             }
             (200, _) => {
                 let whole = response.text("content-length").and_then(|length| length.parse().ok());
-                Part::forget(to);
+                // Without its note a part is nothing that anybody goes on with.
+                let _ = fs::remove_file(note_path(to));
                 (File::create(part_path(to)).map_err(|error| cannot("write", &part_path(to), &error))?, 0, whole)
             }
             _ => return Err(response.failure()),
         };
-        let resumable = match response.validator() {
-            Some(validator) => fs::write(note_path(to), format!("{from}\n{validator}\n")).is_ok(),
-            None => false,
-        };
-        let digest = |name| response.field(name).and_then(|value| ContentDigest::parse(value).ok()).unwrap_or_default();
-        let content = digest("content-digest");
+        let content = digest_of(response, "content-digest");
         Ok(Self {
             to: to.to_owned(),
-            file,
+            out: Out::File(file),
             length,
             whole,
             check: (!content.is_empty()).then(|| content.check()),
-            whole_digest: digest("repr-digest"),
+            whole_digest: digest_of(response, "repr-digest"),
             sha256,
             modified: response.text("last-modified").and_then(|value| httpdate::parse_http_date(value).ok()),
-            resumable,
+            note: response.validator().map(|validator| format!("{from}\n{validator}\n")),
+            is_noted: response.status == 206,
+        })
+    }
+
+    /// The same for one whose content goes to stdout.
+    pub(crate) fn to_stdout(response: &Response, sha256: Option<[u8; 32]>) -> Result<Self, Failure> {
+        if response.status != 200 {
+            return Err(response.failure());
+        }
+        let (content, whole) = (digest_of(response, "content-digest"), digest_of(response, "repr-digest"));
+        let content = if content.is_empty() { whole } else { content };
+        Ok(Self {
+            to: PathBuf::from(STDOUT),
+            out: Out::Stdout(sha256.map(|_| Sha256::new())),
+            length: 0,
+            whole: response.text("content-length").and_then(|length| length.parse().ok()),
+            check: (!content.is_empty()).then(|| content.check()),
+            whole_digest: ContentDigest::default(),
+            sha256,
+            modified: None,
+            note: None,
+            is_noted: false,
         })
     }
 
@@ -112,13 +140,29 @@ impl Download {
         if let Some(check) = &mut self.check {
             check.update(bytes);
         }
-        self.file.write_all(bytes).map_err(|error| cannot("write", &part_path(&self.to), &error))?;
+        match &mut self.out {
+            Out::File(file) => file.write_all(bytes).map_err(|error| cannot("write", &part_path(&self.to), &error))?,
+            Out::Stdout(sha256) => {
+                if let Some(sha256) = sha256 {
+                    sha256.update(bytes);
+                }
+                let written = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+                written.map_err(|error| cannot("write to", Path::new("stdout"), &error))?;
+            }
+        }
         self.length += bytes.len() as u64;
+        if self.length >= WORTH_A_NOTE {
+            self.leave_note();
+        }
         Ok(())
     }
 
     /// All has come: the file is checked and has its name. Answers its size.
     pub(crate) fn finish(mut self) -> Result<u64, Failure> {
+        if let Out::Stdout(sha256) = &mut self.out {
+            let sha256 = sha256.take();
+            return self.finish_stdout(sha256);
+        }
         if let Some(whole) = self.whole
             && whole != self.length
         {
@@ -130,19 +174,45 @@ impl Download {
             Part::forget(&self.to);
             return Err(Failure::passing("what came is not what it should be: its digest is another"));
         }
-        if let Some(modified) = self.modified {
+        if let (Some(modified), Out::File(file)) = (self.modified, &self.out) {
             // A time that cannot be set is no reason to throw the file away.
-            let _ = self.file.set_modified(modified);
+            let _ = file.set_modified(modified);
         }
         fs::rename(part_path(&self.to), &self.to).map_err(|error| cannot("write", &self.to, &error))?;
-        let _ = fs::remove_file(note_path(&self.to));
+        if self.is_noted {
+            let _ = fs::remove_file(note_path(&self.to));
+        }
         Ok(self.length)
     }
 
+    /// All has come, and went on to stdout: whoever reads there is told by the exit code what it was worth.
+    fn finish_stdout(self, sha256: Option<Sha256>) -> Result<u64, Failure> {
+        if let Some(whole) = self.whole.filter(|&whole| whole != self.length) {
+            return Err(Failure::lasting(format!("{} of {whole} bytes came", self.length)));
+        }
+        let is_right = sha256.is_none_or(|sha256| self.sha256.is_none_or(|wanted| sha256.finalize()[..] == wanted));
+        if !is_right || !self.check.is_none_or(DigestCheck::holds) {
+            return Err(Failure::lasting("what came is not what it should be: its digest is another"));
+        }
+        Ok(self.length)
+    }
+
+    /// Whether another try would write twice what is written already.
+    pub(crate) fn is_spent(&self) -> bool {
+        matches!(self.out, Out::Stdout(_)) && self.length > 0
+    }
+
     /// No more will come. What is there stays if another try can go on with it.
-    pub(crate) fn give_up(&self) {
-        if !self.resumable {
+    pub(crate) fn give_up(&mut self) {
+        self.leave_note();
+        if !self.is_noted && matches!(self.out, Out::File(_)) {
             Part::forget(&self.to);
+        }
+    }
+
+    fn leave_note(&mut self) {
+        if let Some(note) = self.note.take() {
+            self.is_noted = fs::write(note_path(&self.to), note).is_ok();
         }
     }
 
@@ -163,6 +233,15 @@ impl Download {
         .map_err(|error| cannot("read", &path, &error))?;
         Ok(check.holds() && self.sha256.is_none_or(|wanted| sha256.finalize()[..] == wanted))
     }
+}
+
+/// Whether this is stdout, as options name it.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new(STDOUT)
+}
+
+fn digest_of(response: &Response, name: &str) -> ContentDigest {
+    response.field(name).and_then(|value| ContentDigest::parse(value).ok()).unwrap_or_default()
 }
 
 /// What Content-Digest says of a file. It reads all of it.
@@ -204,3 +283,8 @@ fn with_suffix(to: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+/// A part of so many bytes has its note before anything happens to it: smaller ones are fetched anew after a `kill -9`.
+const WORTH_A_NOTE: u64 = 256 << 10;
+
+const STDOUT: &str = "-";

@@ -1,4 +1,4 @@
-//! One request and its response, on a connection of its own.
+//! One request and its response, and then perhaps the next one of the same server.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use file_server::http::chunked::Piece;
 use reactor::{CloseReason, Context, Handler, Input, Result, TimerId};
 
-use crate::download::{Download, Part};
+use crate::download::{Download, Part, is_stdout};
 use crate::failure::Failure;
 use crate::listing::Listing;
 use crate::location::Location;
@@ -31,12 +31,15 @@ pub(crate) struct Exchange {
     order: Order,
     begun: Instant,
     stage: Stage,
-    /// Bytes that were told to the bar, and expected there, of this try.
+    /// Bytes of this try that were told to the bar.
     shown: u64,
-    expected: u64,
     /// Bytes of the body that were given to the connection.
     sent: u64,
     timer: Option<TimerId>,
+    /// The server takes another request after this response.
+    keeps_alive: bool,
+    /// The connection has served another request before.
+    is_reused: bool,
 }
 
 enum Stage {
@@ -97,9 +100,9 @@ impl Order {
 
 fn begin_head(method: &str, location: &Location) -> String {
     let mut head = format!(
-        "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: file-client/{}\r\nConnection: close\r\n",
+        "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: file-client/{}\r\n",
         location.request_target(),
-        location.authority,
+        location.server.host(),
         env!("CARGO_PKG_VERSION"),
     );
     if let Some(credentials) = &location.credentials {
@@ -111,7 +114,25 @@ fn begin_head(method: &str, location: &Location) -> String {
 impl Exchange {
     pub(crate) fn new(task: Task, order: Order) -> Self {
         let begun = Instant::now();
-        Self { task: Some(task), order, begun, stage: Stage::Head, shown: 0, expected: 0, sent: 0, timer: None }
+        Self {
+            task: Some(task),
+            order,
+            begun,
+            stage: Stage::Head,
+            shown: 0,
+            sent: 0,
+            timer: None,
+            keeps_alive: false,
+            is_reused: false,
+        }
+    }
+
+    fn send_request(&mut self, cx: &mut Context<'_, Session>) -> Result {
+        cx.send([&*self.order.head, "\r\n"].concat())?;
+        match self.order.expects_continue {
+            true => self.set_timer(cx, ASKED_FOR),
+            false => self.send_body(cx),
+        }
     }
 
     fn send_body(&mut self, cx: &mut Context<'_, Session>) -> Result {
@@ -154,7 +175,10 @@ impl Exchange {
     /// The head is there: decides where the body goes.
     fn begin_body(&mut self, cx: &mut Context<'_, Session>, response: &Response) -> std::result::Result<(), Failure> {
         let framing = response.framing()?;
+        // An answer that came before all was sent may be the last one.
+        self.keeps_alive = response.keeps_alive() && self.order.body.is_none() && cx.queued() == 0;
         let Some(task) = &self.task else { return Ok(()) };
+        let mut expected = 0;
         let sink = match (response.status, &task.what) {
             (301 | 302 | 303 | 307 | 308, What::Get { from, .. } | What::Mirror { from, .. } | What::List { from }) => {
                 let to = response.text("location").ok_or_else(|| Failure::lasting("a redirect that leads nowhere"))?;
@@ -166,13 +190,20 @@ impl Exchange {
             (200 | 206, What::Get { from, to }) => {
                 let sha256 = cx.state().options.get().and_then(|get| get.sha256);
                 let from = from.to_string();
-                let download = Download::begin(to, &from, response, self.order.part.as_ref(), sha256)?;
-                self.expected = download.expected().unwrap_or(0);
-                cx.state().progress.expect(self.expected);
+                let download = match is_stdout(to) {
+                    true => Download::to_stdout(response, sha256)?,
+                    false => Download::begin(to, &from, response, self.order.part.as_ref(), sha256)?,
+                };
+                expected = download.expected().unwrap_or(0);
                 Sink::File(Box::new(download))
             }
             _ => Sink::Nothing(Verdict::Failed(response.failure())),
         };
+        if let (Sink::File(_), Some(task)) = (&sink, &mut self.task) {
+            let progress = &mut cx.state().progress;
+            progress.take_back(std::mem::replace(&mut task.announced, expected), 0);
+            progress.expect(expected);
+        }
         self.stage = Stage::Body(framing, sink);
         Ok(())
     }
@@ -183,8 +214,10 @@ impl Exchange {
         input: &mut Input<'_>,
     ) -> std::result::Result<bool, Failure> {
         let Stage::Body(framing, sink) = &mut self.stage else { return Ok(false) };
-        // The head has told all, and the page is not read.
-        if let Sink::Nothing(_) = sink {
+        // The head has told all. The page is read only if the connection is of use after it.
+        let is_short = matches!(framing, Framing::Length(left) if *left <= SHORT);
+        if matches!(sink, Sink::Nothing(_)) && !(self.keeps_alive && is_short) {
+            self.keeps_alive = false;
             input.take();
             return Ok(true);
         }
@@ -213,14 +246,17 @@ impl Exchange {
                 }
             },
             Framing::UntilEnd => {
+                self.keeps_alive = false;
                 let bytes = input.take();
                 moved = bytes.len() as u64;
                 sink.take(bytes)?;
                 false
             }
         };
-        self.shown += moved;
-        cx.state().progress.moved(moved);
+        if let Sink::File(_) = sink {
+            self.shown += moved;
+            cx.state().progress.moved(moved);
+        }
         Ok(complete)
     }
 
@@ -239,18 +275,65 @@ impl Exchange {
         }
     }
 
-    /// Tells what has come of the task, once.
+    /// Tells what has come of the task, once. The connection then serves the next task, or closes.
     fn end(&mut self, cx: &mut Context<'_, Session>, outcome: std::result::Result<Outcome, Failure>) {
         let Some(task) = self.task.take() else { return };
-        if let Stage::Body(_, Sink::File(download)) = &self.stage {
+        let mut outcome = outcome;
+        if let Stage::Body(_, Sink::File(download)) = &mut self.stage {
             download.give_up();
+            if let Err(failure) = &mut outcome {
+                failure.passes &= !download.is_spent();
+            }
         }
         if outcome.is_err() {
-            cx.state().progress.take_back(self.expected, self.shown);
+            cx.state().progress.take_back(0, self.shown);
         }
-        cx.close();
         let took = self.begun.elapsed();
-        Session::end(cx, task, outcome.map(|outcome| (outcome, took)));
+        let outcome = outcome.map(|outcome| (outcome, took));
+        if !self.keeps_alive {
+            cx.close();
+            return Session::end(cx, task, outcome);
+        }
+        let server = task.server().cloned();
+        match Session::end_and_next(cx, task, outcome, server.as_ref()) {
+            Some((task, order)) => self.serve_next(cx, task, order),
+            None => cx.close(),
+        }
+    }
+
+    fn serve_next(&mut self, cx: &mut Context<'_, Session>, task: Task, order: Order) {
+        if let Some(timer) = self.timer.take() {
+            cx.cancel_timer(timer);
+        }
+        *self = Self { is_reused: true, ..Self::new(task, order) };
+        if let Err(error) = self.send_request(cx) {
+            self.end(cx, Err(error.into()));
+        }
+    }
+
+    /// The connection is gone. A server may close one that has waited, just when the next request is on its way: that is no
+    /// failure, and the request goes on a connection of its own. It is one that may come twice.
+    fn lose(&mut self, cx: &mut Context<'_, Session>, reason: &CloseReason) {
+        let is_stale = self.is_reused && matches!(self.stage, Stage::Head);
+        self.keeps_alive = false;
+        match &self.stage {
+            Stage::Head if is_stale && self.task.is_some() => {
+                cx.state().progress.take_back(0, self.shown);
+                if let Some(task) = self.task.take() {
+                    cx.close();
+                    Session::again(cx, task);
+                }
+            }
+            Stage::Body(Framing::UntilEnd, _) if matches!(reason, CloseReason::Eof) => self.finish(cx),
+            // The head has told all.
+            Stage::Body(_, Sink::Nothing(_)) => self.finish(cx),
+            _ => self.end(cx, Err(failure_of(reason))),
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_, Session>) {
+        let outcome = self.conclude();
+        self.end(cx, outcome);
     }
 }
 
@@ -272,11 +355,7 @@ impl Sink {
 
 impl Handler<Session> for Exchange {
     fn on_open(&mut self, cx: &mut Context<'_, Session>) -> Result {
-        cx.send([&*self.order.head, "\r\n"].concat())?;
-        match self.order.expects_continue {
-            true => self.set_timer(cx, ASKED_FOR),
-            false => self.send_body(cx),
-        }
+        self.send_request(cx)
     }
 
     fn on_data(&mut self, cx: &mut Context<'_, Session>, input: &mut Input<'_>) -> Result {
@@ -288,18 +367,20 @@ impl Handler<Session> for Exchange {
             Ok(false) => {}
             Ok(true) => {
                 self.show_sent(cx);
-                let outcome = self.conclude();
-                self.end(cx, outcome);
+                // Nobody has asked for more.
+                self.keeps_alive &= input.is_empty();
+                self.finish(cx);
             }
-            Err(failure) => self.end(cx, Err(failure)),
+            Err(failure) => {
+                self.keeps_alive = false;
+                self.end(cx, Err(failure));
+            }
         }
         Ok(())
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_, Session>) -> Result {
-        let until_end = matches!(self.stage, Stage::Body(Framing::UntilEnd, _));
-        let outcome = if until_end { self.conclude() } else { Err(failure_of(&CloseReason::Eof)) };
-        self.end(cx, outcome);
+        self.lose(cx, &CloseReason::Eof);
         Ok(())
     }
 
@@ -313,12 +394,15 @@ impl Handler<Session> for Exchange {
     }
 
     fn on_close(&mut self, cx: &mut Context<'_, Session>, reason: &CloseReason) {
-        self.end(cx, Err(failure_of(reason)));
+        self.lose(cx, reason);
     }
 }
 
 /// From this size on a server is asked whether it wants the body: less is on its way before the answer comes.
 const WORTH_ASKING: u64 = 64 << 10;
+
+/// Bytes of a page that is read so that the connection can be used again.
+const SHORT: u64 = 64 << 10;
 
 /// How long the answer to that is waited for.
 const ASKED_FOR: Duration = Duration::from_secs(1);

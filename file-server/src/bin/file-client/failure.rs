@@ -9,17 +9,24 @@ pub(crate) struct Failure {
     what: String,
     /// The same may go well a little later.
     pub(crate) passes: bool,
+    /// What the server answered, if that is the reason.
+    pub(crate) status: Option<u16>,
 }
 
 impl Failure {
     /// It will not go better next time.
     pub(crate) fn lasting(what: impl fmt::Display) -> Self {
-        Self { what: what.to_string(), passes: false }
+        Self { what: what.to_string(), passes: false, status: None }
     }
 
     /// It may go better next time.
     pub(crate) fn passing(what: impl fmt::Display) -> Self {
-        Self { what: what.to_string(), passes: true }
+        Self { what: what.to_string(), passes: true, status: None }
+    }
+
+    /// The same, with the status of the answer that tells of it.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status: Some(status), ..self }
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Found {
     pub(crate) from: Location,
     pub(crate) name: std::ffi::OsString,
     pub(crate) is_directory: bool,
+    /// What the server says of it; it may be another when it is fetched.
+    pub(crate) size: u64,
 }
 
 impl Listing {
@@ -57,7 +59,8 @@ impl Listing {
             let is_directory = entry.kind == "directory";
             let slash = if is_directory { "/" } else { "" };
             let from = directory.below(&format!("{encoded}{slash}"));
-            Ok(Found { from, name, is_directory })
+            let size = entry.size.filter(|_| !is_directory).unwrap_or(0);
+            Ok(Found { from, name, is_directory, size })
         };
         self.entries.iter().map(found).collect()
     }

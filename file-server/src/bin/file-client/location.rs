@@ -1,4 +1,4 @@
-//! Where something is: `http://HOST[:PORT]/PATH`, as it was written or as a server told.
+//! Where something is: `http://HOST[:PORT]/PATH` or `http+unix://SOCKET/PATH`, as it was written or as a server told.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use reactor::net::Target;
 
+use crate::server::{Server, strip_scheme};
+
 /// A place on an HTTP server. It displays without the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// `HOST` or `HOST:PORT`, as the server is told.
-    pub(crate) authority: String,
+    pub(crate) server: Server,
     /// Encoded; begins with a slash.
     pub(crate) path: String,
     query: Option<String>,
@@ -24,13 +25,13 @@ pub(crate) struct Location {
 /// A server of the struct protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StructServer {
-    authority: String,
+    server: Server,
 }
 
 impl Location {
     /// Reads a URL.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let rest = strip_scheme(text, "http").ok_or_else(|| match strip_scheme(text, "https") {
+        let (rest, is_unix) = strip_scheme(text, "http").ok_or_else(|| match strip_scheme(text, "https") {
             Some(_) => format!("{text}: there is no TLS here; write http://"),
             None => format!("{text:?} is no URL; write http://HOST/PATH"),
         })?;
@@ -53,16 +54,13 @@ impl Location {
             let user: Vec<u8> = percent_decode_str(user).collect();
             format!("Basic {}", STANDARD.encode(user))
         });
-        let location = Self { authority: authority.to_owned(), path: path.to_owned(), query, credentials };
-        location.target().map(|_| location).map_err(|error| format!("{text}: {error}"))
+        let server = Server::parse(authority, is_unix, PORT).map_err(|error| format!("{text}: {error}"))?;
+        Ok(Self { server, path: path.to_owned(), query, credentials })
     }
 
     /// What to connect to.
     pub(crate) fn target(&self) -> Result<Target, String> {
-        let has_port =
-            self.authority.rsplit_once(':').is_some_and(|(host, _)| !host.contains('[') || host.ends_with(']'));
-        let address = if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
-        Target::try_from(format!("tcp://{address}")).map_err(|error| error.to_string())
+        self.server.target(PORT)
     }
 
     /// What stands in the first line of a request.
@@ -93,21 +91,19 @@ impl Location {
     pub(crate) fn redirected(&self, to: &str) -> Result<Self, String> {
         if to.contains("://") {
             let mut next = Self::parse(to)?;
-            if next.authority == self.authority && next.credentials.is_none() {
+            if next.server == self.server && next.credentials.is_none() {
                 next.credentials.clone_from(&self.credentials);
             }
             return Ok(next);
         }
-        let root = format!("http://{}", self.authority);
-        let next = match to.strip_prefix("//") {
-            Some(elsewhere) => return self.redirected(&format!("http://{elsewhere}")),
-            None if to.starts_with('/') => Self::parse(&format!("{root}{to}"))?,
-            None => {
-                let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                Self::parse(&format!("{root}{directory}/{to}"))?
-            }
-        };
-        Ok(Self { credentials: self.credentials.clone(), ..next })
+        if let Some(elsewhere) = to.strip_prefix("//") {
+            return self.redirected(&format!("http://{elsewhere}"));
+        }
+        let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let path = if to.starts_with('/') { to.to_owned() } else { format!("{directory}/{to}") };
+        // The name of the server is of no matter to how a path is read.
+        let next = Self::parse(&format!("http://server{path}"))?;
+        Ok(Self { server: self.server.clone(), credentials: self.credentials.clone(), ..next })
     }
 
     /// The name of the file, decoded; `None` if it has none that is safe here.
@@ -118,27 +114,27 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.request_target())
+        write!(f, "http{}://{}{}", self.server.scheme_suffix(), self.server, self.request_target())
     }
 }
 
 impl StructServer {
-    /// Reads `struct://HOST:PORT`; `None` if it is something else.
+    /// Reads `struct://HOST:PORT` or `struct+unix://SOCKET`; `None` if it is something else.
     pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
-        let authority = strip_scheme(text, "struct")?.trim_end_matches('/').to_owned();
-        let server = Self { authority };
-        Some(server.target().map(|_| server))
+        let (authority, is_unix) = strip_scheme(text, "struct")?;
+        let server = Server::parse(authority.trim_end_matches('/'), is_unix, None);
+        Some(server.map(|server| Self { server }))
     }
 
     /// What to connect to.
     pub(crate) fn target(&self) -> Result<Target, String> {
-        Target::try_from(format!("tcp://{}", self.authority)).map_err(|error| error.to_string())
+        self.server.target(None)
     }
 }
 
 impl fmt::Display for StructServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "struct://{}", self.authority)
+        write!(f, "struct{}://{}", self.server.scheme_suffix(), self.server)
     }
 }
 
@@ -149,10 +145,8 @@ pub(crate) fn file_name(encoded: &str) -> Option<OsString> {
     is_safe.then(|| OsString::from_vec(name))
 }
 
-fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
-    let (found, rest) = text.split_once("://")?;
-    found.eq_ignore_ascii_case(scheme).then_some(rest)
-}
+/// The port of a URL that names none.
+const PORT: Option<u16> = Some(80);
 
 #[cfg(test)]
 mod tests {
@@ -167,17 +161,31 @@ mod tests {
             ("http://[::1]:80/", "[::1]:80", "/"),
             ("http://[::1]/", "[::1]", "/"),
             ("http://a?b", "a", "/?b"),
+            ("http+unix://%2Frun%2Fa%20b/c", "localhost", "/c"),
+            ("http+unix://user:p@%40name/c", "localhost", "/c"),
         ] {
             let location = Location::parse(text).unwrap();
-            assert_eq!((&*location.authority, &*location.request_target()), (authority, target), "{text}");
+            assert_eq!((location.server.host(), &*location.request_target()), (authority, target), "{text}");
         }
-        for bad in ["a", "ftp://a/", "https://a/", "http://", "http:///a", "http://a/b c", "http://a:b/", "http://a/ü"]
-        {
+        assert_eq!(Location::parse("http+unix://%2Fa/c").unwrap().to_string(), "http+unix://%2Fa/c");
+        for bad in [
+            "http+unix:///b",
+            "http+tcp://a/",
+            "a",
+            "ftp://a/",
+            "https://a/",
+            "http://",
+            "http:///a",
+            "http://a/b c",
+            "http://a:b/",
+            "http://a/ü",
+        ] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }
         assert!(!Location::parse("http://user:secret@a/").unwrap().to_string().contains("secret"));
         assert!(StructServer::parse("struct://a:9090").unwrap().is_ok());
         assert!(StructServer::parse("struct://a").unwrap().is_err());
+        assert!(StructServer::parse("struct+unix://%2Fa").unwrap().is_ok());
         assert!(StructServer::parse("http://a").is_none());
     }
 
@@ -195,6 +203,8 @@ mod tests {
             assert_eq!((to.to_string(), to.credentials.is_some()), (path.to_owned(), keeps));
         }
         assert!(from.redirected("https://a/").is_err());
+        let local = Location::parse("http+unix://%2Fs/b/c").unwrap();
+        assert_eq!(local.redirected("/x/").unwrap().to_string(), "http+unix://%2Fs/x/");
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub(crate) struct Options {
     /// Print the completion script of a shell, and end.
     #[arg(long, value_name = "SHELL", value_enum, help_heading = OUTPUT)]
     pub(crate) completions: Option<Shell>,
+
+    /// Print the man page, and end.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) man: bool,
 }
 
 /// What to do.
@@ -73,7 +77,7 @@ pub(crate) struct Put {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Where to: http://HOST:PORT/PATH or struct://HOST:PORT.
+    /// Where to: http://HOST:PORT/PATH or struct://HOST:PORT, or http+unix://SOCKET/PATH or struct+unix://SOCKET.
     #[arg(value_name = "URL", required = true)]
     pub(crate) url: String,
 
@@ -92,7 +96,8 @@ pub(crate) struct Get {
     #[arg(value_name = "URL", required = true)]
     pub(crate) urls: Vec<String>,
 
-    /// The file to write to, or the directory: one that exists, or a PATH that ends with a slash [default: the present directory].
+    /// The file to write to, or - for stdout, or the directory: one that exists, or a PATH that ends with a slash [default: the present
+    /// directory].
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
@@ -146,9 +151,11 @@ const TRANSFER: &str = "Transfer";
 const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = "\
-Durations are written as 10s, 500ms or 1m30s. A user and a password may stand in a URL: http://USER:PASSWORD@HOST/.
+Durations are written as 10s, 500ms or 1m30s. A user and a password may stand in a URL: http://USER:PASSWORD@HOST/. The
+name of a Unix socket stands in the place of the host, with its slashes as %2F: http+unix://%2Frun%2Ffiles.sock/.
 
-Exit codes: 0 all was done, 1 something failed (each failure is a line on stderr), 2 bad arguments.";
+Exit codes: 0 all was done, 1 something failed (each failure is a line on stderr), 2 bad arguments, 130 and 143 ended by
+SIGINT and SIGTERM.";
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use file_server::http::target::encode_name;
 
+use crate::download::is_stdout;
 use crate::location::{Location, StructServer};
 use crate::options::{Command, Get, Options, Put};
 use crate::task::{Task, What};
@@ -83,6 +84,9 @@ fn get_tasks(get: &Get) -> Result<Vec<Task>, String> {
         return Err("--sha256 is for one file".to_owned());
     }
     let output = get.output.as_deref().unwrap_or(Path::new("."));
+    if is_stdout(output) && (locations.len() != 1 || locations[0].is_directory()) {
+        return Err("-o - is for one file".to_owned());
+    }
     let into = output.is_dir() || output.as_os_str().as_bytes().ends_with(b"/") || locations.len() > 1;
     let task = |from: Location| {
         if from.is_directory() {

@@ -33,6 +33,9 @@ struct Result<'a> {
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The status of the answer that is the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
 }
 
 /// The last line.
@@ -57,7 +60,16 @@ impl Report {
         if self.json {
             let (bytes, seconds) = (Some(bytes), Some(took.as_secs_f64()));
             let (action, destination) = (task.action(), destination.as_deref());
-            print(&Result { action, source: &source, destination, ok: true, bytes, seconds, error: None });
+            print(&Result {
+                action,
+                source: &source,
+                destination,
+                ok: true,
+                bytes,
+                seconds,
+                error: None,
+                status: None,
+            });
         } else if !self.quiet {
             let destination = destination.unwrap_or_default();
             progress.say(&plain(&format!("{source} -> {destination}: {bytes} bytes in {took:.1?}")));
@@ -76,7 +88,17 @@ impl Report {
         if self.json {
             let (action, destination) = (task.action(), destination.as_deref());
             let error = Some(failure.to_string());
-            print(&Result { action, source: &source, destination, ok: false, bytes: None, seconds: None, error });
+            let status = failure.status;
+            print(&Result {
+                action,
+                source: &source,
+                destination,
+                ok: false,
+                bytes: None,
+                seconds: None,
+                error,
+                status,
+            });
         }
         let to = destination.map(|to| format!(" to {to}")).unwrap_or_default();
         progress.say(&plain(&format!("file-client: cannot {} {source}{to}: {failure}", task.action())));
@@ -88,6 +110,12 @@ impl Report {
             let line = format!("{}: {failure}; trying again in {delay:.1?}", task.source());
             progress.say(&plain(&line));
         }
+    }
+
+    /// The user does not wait for the end.
+    pub(crate) fn interrupted(&self, left: usize, progress: &Progress) {
+        let files = if left == 1 { "file is" } else { "files are" };
+        progress.say(&format!("file-client: interrupted: {left} {files} not done"));
     }
 
     /// Tells the sums; answers whether all was done.

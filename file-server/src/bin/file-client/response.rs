@@ -9,6 +9,7 @@ use crate::failure::Failure;
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) reason: String,
+    is_http10: bool,
     fields: Vec<(String, Vec<u8>)>,
     /// Bytes of the head.
     pub(crate) length: usize,
@@ -38,6 +39,7 @@ impl Response {
                 Ok(Some(Self {
                     status: head.code.unwrap_or(0),
                     reason: head.reason.unwrap_or_default().to_owned(),
+                    is_http10: head.version == Some(0),
                     fields: head.headers.iter().map(own).collect(),
                     length,
                 }))
@@ -79,6 +81,12 @@ impl Response {
         }
     }
 
+    /// Whether the server takes another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        let closes = |value: &str| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"));
+        !self.is_http10 && self.text("connection").is_none_or(|value| !closes(value))
+    }
+
     /// What Content-Range tells: where the part begins, and the size of the whole.
     pub(crate) fn content_range(&self) -> Option<(Option<u64>, Option<u64>)> {
         let (range, whole) = self.text("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
@@ -99,6 +107,7 @@ impl Response {
             408 | 425 | 429 | 500 | 502 | 503 | 504 => Failure::passing(what),
             _ => Failure::lasting(what),
         }
+        .with_status(self.status)
     }
 }
 
@@ -127,6 +136,14 @@ mod tests {
         }
         let no_content = parse("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
         assert!(matches!(no_content.framing(), Ok(Framing::Length(0))));
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_the_server_says_otherwise() {
+        assert!(parse("HTTP/1.1 200 OK\r\n\r\n").keeps_alive());
+        for head in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n"] {
+            assert!(!parse(head).keeps_alive(), "{head}");
+        }
     }
 
     #[test]

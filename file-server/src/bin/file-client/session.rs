@@ -1,4 +1,5 @@
-//! All that is to be done: a queue of tasks, of which some are under way at once, each on a connection of its own.
+//! All that is to be done: a queue of tasks, of which some are under way at once, each on a connection of its own. A connection
+//! whose task is done serves the next one of the same server.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use reactor::net::Target;
 use reactor::{CloseReason, ConnectOptions, Handler, LoopContext};
 
-use crate::download::{Part, content_digest};
+use crate::download::{Part, content_digest, is_stdout};
 use crate::exchange::{Exchange, Order};
 use crate::failure::Failure;
 use crate::listing::Listing;
@@ -17,6 +18,7 @@ use crate::location::Location;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::server::Server;
 use crate::struct_put::StructPut;
 use crate::task::{self, Task, What};
 
@@ -30,6 +32,8 @@ pub(crate) struct Session {
     active: usize,
     /// Tasks are being started: one that fails at once is followed by the next one in turn, and not from within.
     starting: bool,
+    /// The user does not wait for the end.
+    interrupted: bool,
     pub(crate) progress: Progress,
     report: Report,
 }
@@ -51,7 +55,8 @@ impl Session {
         let shown = !options.quiet && !options.json;
         let report = Report::new(&options);
         let progress = Progress::new(shown);
-        Self { options: Arc::new(options), queue: VecDeque::new(), active: 0, starting: false, progress, report }
+        let (options, queue) = (Arc::new(options), VecDeque::new());
+        Self { options, queue, active: 0, starting: false, interrupted: false, progress, report }
     }
 
     /// Tells the sums; answers whether all was done.
@@ -61,11 +66,12 @@ impl Session {
     }
 
     /// Begins with these tasks.
-    pub(crate) fn begin(cx: &mut Cx<'_>, tasks: Vec<Task>) {
+    pub(crate) fn begin(cx: &mut Cx<'_>, mut tasks: Vec<Task>) {
         let session = cx.state();
-        for task in &tasks {
+        for task in &mut tasks {
             if let What::Put { file, .. } | What::PutStruct { file, .. } = &task.what {
-                session.progress.expect(fs::metadata(file).map_or(0, |metadata| metadata.len()));
+                task.announced = fs::metadata(file).map_or(0, |metadata| metadata.len());
+                session.progress.expect(task.announced);
             }
         }
         session.progress.expect_files(tasks.iter().filter(|task| !matches!(task.what, What::Mirror { .. })).count());
@@ -75,7 +81,7 @@ impl Session {
 
     /// Starts as many tasks as may be under way; ends the loop when there are no more.
     fn start_more(cx: &mut Cx<'_>) {
-        if std::mem::replace(&mut cx.state().starting, true) {
+        if cx.state().interrupted || std::mem::replace(&mut cx.state().starting, true) {
             return;
         }
         while cx.state().active < cx.state().options.jobs
@@ -90,9 +96,63 @@ impl Session {
         }
     }
 
+    /// A task is over, and the connection on which it was done may serve the next one, if that is for the same server.
+    pub(crate) fn end_and_next(
+        cx: &mut Cx<'_>,
+        task: Task,
+        outcome: Result<(Outcome, Duration), Failure>,
+        server: Option<&Server>,
+    ) -> Option<(Task, Order)> {
+        // What is next is taken by this connection before others are made.
+        let starting = std::mem::replace(&mut cx.state().starting, true);
+        Self::end(cx, task, outcome);
+        let next = Self::take_next(cx, server);
+        cx.state().starting = starting;
+        Self::start_more(cx);
+        next
+    }
+
+    fn take_next(cx: &mut Cx<'_>, server: Option<&Server>) -> Option<(Task, Order)> {
+        let session = cx.state();
+        // A digest has to be made first, and what must not be done twice is asked for once.
+        let goes_alone = session.options.put().is_some_and(|put| put.checksum || put.no_replace);
+        if goes_alone || session.interrupted || session.active >= session.options.jobs {
+            return None;
+        }
+        while server.is_some() && cx.state().queue.front()?.server() == server {
+            let task = cx.state().queue.pop_front()?;
+            cx.state().active += 1;
+            cx.state().progress.name(task.name());
+            match Self::order(cx, &task, None) {
+                Ok((_, Some(order))) => return Some((task, order)),
+                Ok((_, None)) => return None,
+                Err(failure) => Self::end(cx, task, Err(failure)),
+            }
+        }
+        None
+    }
+
+    /// A task is to be done on another connection.
+    pub(crate) fn again(cx: &mut Cx<'_>, task: Task) {
+        cx.state().queue.push_front(task);
+        Self::leave(cx);
+    }
+
+    /// The user does not wait for the end: what is under way stays where it is.
+    pub(crate) fn interrupt(cx: &mut Cx<'_>) {
+        let session = cx.state();
+        session.interrupted = true;
+        session.report.interrupted(session.queue.len() + session.active, &session.progress);
+        cx.stop();
+    }
+
+    /// The terminal may have another width now.
+    pub(crate) fn resize(cx: &mut Cx<'_>) {
+        cx.state().progress.resize();
+    }
+
     fn start(cx: &mut Cx<'_>, task: Task) {
-        let source = task.source();
-        cx.state().progress.name(&source);
+        cx.state().progress.name(task.name());
         let needs_digest = cx.state().options.put().is_some_and(|put| put.checksum);
         let What::Put { file, .. } = &task.what else { return Self::connect(cx, task, None) };
         if !needs_digest {
@@ -137,7 +197,7 @@ impl Session {
                 (to, Order::put(to, file, digest, no_replace))
             }
             What::Get { from, to } => {
-                let resumes = !task.afresh && options.get().is_some_and(|get| !get.no_resume);
+                let resumes = !task.afresh && !is_stdout(to) && options.get().is_some_and(|get| !get.no_resume);
                 let part = resumes.then(|| Part::find(to, &from.to_string())).flatten();
                 (from, Order::get(from, part))
             }
@@ -148,6 +208,9 @@ impl Session {
 
     /// A task is over, for now or for good. How long it took and what it moved for nothing is told with it.
     pub(crate) fn end(cx: &mut Cx<'_>, task: Task, outcome: Result<(Outcome, Duration), Failure>) {
+        if cx.state().interrupted {
+            return;
+        }
         match outcome {
             Ok((Outcome::Moved(bytes), took)) => {
                 let session = cx.state();
@@ -164,6 +227,7 @@ impl Session {
             }
             Err(failure) => {
                 let session = cx.state();
+                session.progress.take_back(task.announced, 0);
                 session.progress.file_done();
                 session.report.failed(&task, &failure, &session.progress);
             }
@@ -234,11 +298,12 @@ impl Session {
         self.progress.expect_files(found.iter().filter(|entry| !entry.is_directory).count());
         for entry in found {
             let to = to.join(entry.name);
-            let what = match entry.is_directory {
-                true => What::Mirror { from: entry.from, to },
-                false => What::Get { from: entry.from, to },
+            let task = match entry.is_directory {
+                true => Task::new(What::Mirror { from: entry.from, to }),
+                false => Task { announced: entry.size, ..Task::new(What::Get { from: entry.from, to }) },
             };
-            self.queue.push_back(Task::new(what));
+            self.progress.expect(task.announced);
+            self.queue.push_back(task);
         }
         Ok(())
     }

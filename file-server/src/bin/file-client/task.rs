@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::location::{Location, StructServer};
+use crate::report::plain;
+use crate::server::Server;
 
 /// One thing to be done, and how often it was tried.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Task {
     pub(crate) redirects: u32,
     /// A part that is here already is of no use.
     pub(crate) afresh: bool,
+    /// Bytes that the bar expects of it.
+    pub(crate) announced: u64,
 }
 
 /// What is to be done.
@@ -35,7 +39,7 @@ pub(crate) enum What {
 
 impl Task {
     pub(crate) fn new(what: What) -> Self {
-        Self { what, tries: 0, redirects: 0, afresh: false }
+        Self { what, tries: 0, redirects: 0, afresh: false, announced: 0 }
     }
 
     /// What it does, in one word.
@@ -44,6 +48,24 @@ impl Task {
             What::Put { .. } | What::PutStruct { .. } => "put",
             What::Get { .. } | What::Mirror { .. } => "get",
             What::List { .. } => "ls",
+        }
+    }
+
+    /// What it is called, in short.
+    pub(crate) fn name(&self) -> String {
+        let name = match &self.what {
+            What::Put { file, .. } | What::PutStruct { file, .. } => file.file_name().map(ToOwned::to_owned),
+            What::Get { from, .. } | What::Mirror { from, .. } | What::List { from } => from.file_name(),
+        };
+        plain(&name.unwrap_or_default().to_string_lossy())
+    }
+
+    /// The server that is asked over HTTP.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match &self.what {
+            What::Put { to: place, .. } | What::Get { from: place, .. } => Some(&place.server),
+            What::Mirror { from, .. } | What::List { from } => Some(&from.server),
+            What::PutStruct { .. } => None,
         }
     }
 
