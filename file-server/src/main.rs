@@ -89,7 +89,7 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     for listener in inherited {
         builder = builder.listen_on(listener, &listen_options, Sharing::default(), HttpConnection::new);
     }
-    let struct_options = Arc::new(struct_options(settings));
+    let struct_options = Arc::new(struct_options(settings, shared));
     for address in options.struct_listen.clone() {
         let options = Arc::clone(&struct_options);
         let make = move |peer: &SocketAddress| StructUpload::new(Arc::clone(&options), peer.clone());
@@ -101,7 +101,7 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     Ok(builder)
 }
 
-fn struct_options(settings: &Settings) -> StructOptions {
+fn struct_options(settings: &Settings, shared: &Shared) -> StructOptions {
     StructOptions {
         root: Arc::clone(&settings.root),
         storage: Arc::clone(&settings.storage),
@@ -109,6 +109,7 @@ fn struct_options(settings: &Settings) -> StructOptions {
         max_size: settings.uploads.max_size.unwrap_or(u64::MAX),
         header_timeout: settings.timeouts.header,
         body_timeout: settings.timeouts.body,
+        counts: Arc::clone(&shared.struct_uploads),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What operators and load balancers ask: figures for Prometheus at /metrics, and whether all is well at /health.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
-use reactor::{Context, Handler, Input, Metrics, Result};
+use reactor::{Context, Handler, Input, Result};
 
 use crate::connection::LIMITS;
 use crate::http::head::{Message, ResponseHead};
@@ -10,6 +11,7 @@ use crate::http::method::Method;
 use crate::http::request::{self, Request};
 use crate::http::status::Status;
 use crate::shared::Totals;
+use crate::struct_upload::UploadCounts;
 use crate::worker::Worker;
 
 /// A connection of one who asks. It is closed after the answer, so that it holds nobody up in a drain.
@@ -19,6 +21,9 @@ pub struct MetricsConnection;
 impl Handler<Worker> for MetricsConnection {
     fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
         let mut out = Vec::new();
+        let now = cx.now();
+        // Nobody else may have asked this loop lately, and then it does not know the time.
+        cx.state().begin_turn(now);
         let date = cx.state().date();
         match request::parse(input.as_slice(), &LIMITS) {
             Ok(None) => return Ok(()),
@@ -56,12 +61,16 @@ fn answer(cx: &mut Context<'_, Worker>, request: &Request<'_>, out: &mut Vec<u8>
     }
 }
 
-/// All figures in the text format of Prometheus.
+/// All figures in the text format of Prometheus: those of the files, and the library's of each loop.
 fn figures(worker: &Worker) -> String {
-    let server = worker.shared.server().map(reactor::ServerHandle::metrics).unwrap_or_default();
     let mut text = String::new();
     write_requests(&mut text, &worker.shared.totals());
-    write_connections(&mut text, &server);
+    write_uploads(&mut text, &worker.shared.struct_uploads);
+    describe(&mut text, "build_info", "gauge", "The version that runs.");
+    write_figure(&mut text, concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    if let Some(server) = worker.shared.server() {
+        text.push_str(&server.prometheus_text("file_server"));
+    }
     text
 }
 
@@ -78,19 +87,11 @@ fn write_requests(text: &mut String, totals: &Totals) {
     figure(text, "cache_bytes", "gauge", "Bytes that are kept.", totals.cached_bytes);
 }
 
-fn write_connections(text: &mut String, server: &Metrics) {
-    figure(text, "connections", "gauge", "Connections that are open.", server.open);
-    figure(text, "connections_accepted_total", "counter", "Connections accepted.", server.accepted);
-    figure(text, "received_bytes_total", "counter", "Bytes read from connections.", server.bytes_in);
-    figure(text, "sent_bytes_total", "counter", "Bytes that the kernel has taken for connections.", server.bytes_out);
-    figure(text, "buffered_bytes", "gauge", "Bytes that wait in memory.", server.buffered);
-    figure(text, "turns_total", "counter", "Turns of the event loops.", server.turns);
-    figure(text, "jobs_waiting", "gauge", "Jobs that wait for a thread.", server.jobs_waiting);
-    figure(text, "jobs_running", "gauge", "Jobs that run.", server.jobs_running);
-    figure(text, "jobs_total", "counter", "Jobs that have ended.", server.jobs_done);
-    figure(text, "panics_total", "counter", "Callbacks that panicked.", server.panics);
-    let longest = u64::try_from(server.longest_callback.as_nanos()).unwrap_or(u64::MAX);
-    figure(text, "longest_callback_nanoseconds", "gauge", "The longest that a loop was held up.", longest);
+fn write_uploads(text: &mut String, counts: &UploadCounts) {
+    describe(text, "struct_uploads_total", "counter", "Uploads by the struct protocol, by how they ended.");
+    for (result, count) in [("stored", &counts.stored), ("failed", &counts.failed)] {
+        write_figure(text, &format!("struct_uploads_total{{result=\"{result}\"}}"), count.load(Ordering::Relaxed));
+    }
 }
 
 fn figure(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {

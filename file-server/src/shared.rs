@@ -12,6 +12,7 @@ use reactor::ServerHandle;
 use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::http::status::Status;
+use crate::struct_upload::UploadCounts;
 use crate::worker::Worker;
 
 /// What all loops share.
@@ -21,6 +22,8 @@ pub struct Shared {
     server: OnceLock<ServerHandle<Worker>>,
     tallies: Mutex<Vec<Arc<Tally>>>,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// What came of uploads by the struct protocol.
+    pub struct_uploads: Arc<UploadCounts>,
 }
 
 /// What one loop has counted. Only its own thread counts.

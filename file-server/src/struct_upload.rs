@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
@@ -41,6 +42,17 @@ pub struct StructOptions {
     pub header_timeout: Duration,
     /// How long the content may stand still.
     pub body_timeout: Duration,
+    /// What came of those that ended.
+    pub counts: Arc<UploadCounts>,
+}
+
+/// How many uploads ended how. The threads that count share it, for an upload costs far more than that.
+#[derive(Debug, Default)]
+pub struct UploadCounts {
+    /// The file is stored.
+    pub stored: AtomicU64,
+    /// It was refused, or broke off.
+    pub failed: AtomicU64,
 }
 
 /// One connection of the protocol, which is one file.
@@ -140,6 +152,7 @@ impl StructUpload {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
+        self.options.counts.failed.fetch_add(1, Ordering::Relaxed);
         match &*self.name {
             "" => tracing::warn!("struct upload from {}: {what}", self.peer),
             name => tracing::warn!("struct upload of {name:?} from {}: {what}", self.peer),
@@ -242,6 +255,7 @@ impl<S: 'static> Receiver<S> for StructUpload {
         if let Err(error) = outcome {
             return self.refuse(cx, format_args!("it cannot be stored: {error}"));
         }
+        self.options.counts.stored.fetch_add(1, Ordering::Relaxed);
         tracing::info!("stored {:?}, {} bytes from {}", self.name, self.size, self.peer);
         self.stage = Stage::Stored;
         cx.send(OK)?;

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -152,6 +153,36 @@ fn ask_metrics(address: SocketAddr, target: &str) -> Answer {
     answer
 }
 
+/// What `promtool check metrics` looks at: each family is described before its samples, once, counters end in `_total`, and
+/// units are those of the base.
+fn check_exposition(text: &str) {
+    let mut kinds = HashMap::new();
+    for line in text.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = described.split_once(' ').unwrap();
+            assert!(kinds.insert(name, kind).is_none(), "{name} is described twice");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+            assert!(!["milli", "nano", "micro", "kilo"].iter().any(|unit| name.contains(unit)), "{name}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let name = name.split('{').next().unwrap();
+            let of_histogram =
+                |suffix| name.strip_suffix(suffix).is_some_and(|name| kinds.get(name) == Some(&"histogram"));
+            let is_known = kinds.contains_key(name) || ["_bucket", "_sum", "_count"].into_iter().any(of_histogram);
+            assert!(is_known && value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_time_is_told_though_nobody_asked_before() {
+    let mut server = Server::start(&["--metrics-listen", "127.0.0.1:0"]);
+    let line = server.wait_for_line(|line| line.starts_with("metrics on "));
+    let address = line.strip_prefix("metrics on http://").unwrap().parse().unwrap();
+    assert!(!ask_metrics(address, "/health").field("Date").unwrap().contains(" 1970 "));
+}
+
 #[test]
 fn figures_and_health_are_told_on_their_own_listener() {
     let mut server = Server::start(&["--metrics-listen", "127.0.0.1:0"]);
@@ -168,9 +199,12 @@ fn figures_and_health_are_told_on_their_own_listener() {
         "file_server_http_requests_total{status=\"4xx\"} 1",
         "file_server_cache_lookups_total{result=\"hit\"} 2",
         "file_server_cache_files 1",
+        "file_server_struct_uploads_total{result=\"stored\"} 0",
+        "file_server_accepted_total{loop=\"0\"} 5",
     ] {
         assert!(text.lines().any(|line| line == figure), "{figure} is not in {text}");
     }
+    check_exposition(&text);
     assert_eq!(ask_metrics(address, "/health").text(), "ok\n");
     assert_eq!(ask_metrics(address, "/other").status, 404);
     // What is told there is not told to everybody.
