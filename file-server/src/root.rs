@@ -39,7 +39,8 @@ pub struct Root {
 pub struct Access {
     /// Follow symlinks that lead out of the root. Those that stay below it are always followed.
     pub follow_symlinks: bool,
-    /// Show names that begin with a dot. `.well-known` at the top is always seen (RFC 8615).
+    /// Show names that begin with a dot, but for those of files that are being received. `.well-known` at the top is always seen
+    /// (RFC 8615).
     pub hidden: bool,
 }
 
@@ -205,8 +206,8 @@ impl Root {
     /// Whether a name is to be seen in a directory that is `depth` levels below the root.
     #[must_use]
     pub fn shows(&self, name: &OsStr, depth: usize) -> bool {
-        let name = name.as_bytes();
-        self.access.hidden || !name.starts_with(b".") || (depth == 0 && name == b".well-known")
+        let is_plain = !name.as_bytes().starts_with(b".") || (depth == 0 && name == ".well-known");
+        is_plain || (self.access.hidden && !is_temporary(name))
     }
 
     fn open_at(&self, name: &Path, flags: OFlags, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
@@ -224,6 +225,16 @@ impl Root {
         }
     }
 }
+
+/// Whether a name is one of those that files have before they are whole, where the file system does not do without. Nobody else may
+/// use them, and nobody is to see a part of a file.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let (prefix, suffix) = TEMPORARY;
+    name.as_bytes().starts_with(prefix.as_bytes()) && name.as_bytes().ends_with(suffix.as_bytes())
+}
+
+/// How these names begin and end.
+pub(crate) const TEMPORARY: (&str, &str) = (".file-server-", ".part");
 
 impl Node {
     fn of(fd: OwnedFd) -> Result<Self, Refusal> {

@@ -92,6 +92,19 @@ fn hidden_names_are_not_there_unless_they_are_shown() {
 }
 
 #[test]
+fn a_part_of_a_file_is_seen_by_nobody() {
+    let server = Server::start(&["--hidden", "--allow-upload", "--allow-delete"]);
+    // As an upload looks on a file system where every file has a name.
+    let part = "d/.file-server-1-2-3.part";
+    server.write(part, "half");
+    let ask =
+        |line: &str| server.ask(format!("{line} /{part} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")).status;
+    assert_eq!([ask("GET"), ask("PUT"), ask("DELETE")], [404, 403, 404]);
+    assert!(!server.get("/d/").text().contains(".part"));
+    assert_eq!(fs::read(server.path(part)).unwrap(), b"half");
+}
+
+#[test]
 fn what_is_no_file_holds_nobody_up() {
     let server = Server::start(&["--workers", "1"]);
     mknodat(CWD, server.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

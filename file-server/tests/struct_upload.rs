@@ -139,7 +139,7 @@ fn hidden_names_are_for_those_who_allow_them() {
     let mut stream = server.connect();
     stream.write_all(&header(b".file-server-1-1-1.part", 1)).unwrap();
     expect_end(&mut stream);
-    server.wait_for_words(&["refused", "being received"]);
+    server.wait_for_words(&["refused", ".part\" is hidden"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
-use crate::root::Attributes;
+use crate::root::{Attributes, is_temporary};
 
 pub use self::incoming::{Incoming, Stored};
 use self::temporary::Manner;
@@ -207,7 +207,7 @@ fn refuse_special(present: Option<&Stat>) -> io::Result<()> {
 
 /// Files that are not whole are nobody else's business.
 fn refuse_temporary(name: &OsStr) -> io::Result<()> {
-    if temporary::is_temporary(name) {
+    if is_temporary(name) {
         let message = "names of this kind are for files that are being received";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }

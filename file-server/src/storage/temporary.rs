@@ -13,6 +13,8 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::root::{TEMPORARY, is_temporary};
+
 /// How files are received in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
@@ -126,13 +128,6 @@ impl Drop for Temporary {
     }
 }
 
-/// Whether a name is one of those that files have before they are whole. Nobody else may use them.
-#[must_use]
-pub(crate) fn is_temporary(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
-}
-
 /// Removes files that a process left behind when it was killed: they have such a name, and nobody holds their lock.
 pub(super) fn remove_leftovers(directory: &OwnedFd) -> io::Result<()> {
     for entry in Dir::read_from(directory)? {
@@ -161,11 +156,9 @@ fn fresh_name() -> OsString {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{PREFIX}{:x}-{time:x}-{count:x}{SUFFIX}", process::id()).into()
+    let (prefix, suffix) = TEMPORARY;
+    format!("{prefix}{:x}-{time:x}-{count:x}{suffix}", process::id()).into()
 }
-
-const PREFIX: &str = ".file-server-";
-const SUFFIX: &str = ".part";
 
 /// Names that are tried; a single one is as good as certain.
 const MOST_NAMES: usize = 16;
