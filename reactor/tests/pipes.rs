@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{DEADLINE, TestLoop, eventually, pattern};
 use reactor::sources::{ByteReader, ByteStream, ByteWriter, ReaderContext, WriterContext};
-use reactor::{CloseReason, EventLoop, Input, Limits, Result, SourceId, WorkerOptions};
+use reactor::{CloseReason, EventLoop, Input, Limits, Result, SourceId, TimerId, WorkerOptions};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
@@ -484,4 +484,74 @@ fn two_loops_pass_a_stream_through_a_pipe() {
     assert!(all == expected);
     assert_eq!(reason, "eof");
     feeder.join().unwrap();
+}
+
+/// Takes one byte at a time, and rests for a moment after each.
+struct Slow(Sender<Told>);
+
+impl ByteReader for Slow {
+    fn on_bytes(&mut self, cx: &mut ReaderContext<'_>, input: &mut Input<'_>) -> Result {
+        self.0.send(Told::Bytes(input.take_exact(1).unwrap_or_default().to_vec())).unwrap();
+        cx.pause();
+        cx.set_timer(Duration::from_millis(1)).map(drop)
+    }
+
+    fn on_timer(&mut self, cx: &mut ReaderContext<'_>, _timer: TimerId) -> Result {
+        cx.resume();
+        Ok(())
+    }
+
+    fn on_close(&mut self, _cx: &mut ReaderContext<'_>, reason: &CloseReason) {
+        self.0.send(Told::Close(reason.name())).unwrap();
+    }
+}
+
+#[test]
+fn a_reader_goes_on_by_its_timer() {
+    let server = quiet_loop();
+    let (reader, mut writer) = pipe().unwrap();
+    let (told, is_told) = mpsc::channel();
+    server.on_loop(move |cx| cx.add_reader(reader, Slow(told)).map(drop)).unwrap();
+    writer.write_all(b"one by one").unwrap();
+    drop(writer);
+    for byte in b"one by one" {
+        assert_eq!(next(&is_told), Told::Bytes(vec![*byte]));
+    }
+    assert_eq!(next(&is_told), Told::Close("eof"));
+}
+
+/// Says a last word a moment after all that waited is written.
+struct LastWord(Sender<Told>);
+
+impl ByteWriter for LastWord {
+    fn on_drained(&mut self, cx: &mut WriterContext<'_>) -> Result {
+        cx.set_timer(Duration::from_millis(1)).map(drop)
+    }
+
+    fn on_timer(&mut self, cx: &mut WriterContext<'_>, _timer: TimerId) -> Result {
+        cx.send(b"goodbye")?;
+        assert_eq!(cx.this().queued(), 7);
+        cx.finish();
+        Ok(())
+    }
+
+    fn on_close(&mut self, _cx: &mut WriterContext<'_>, reason: &CloseReason) {
+        self.0.send(Told::Close(reason.name())).unwrap();
+    }
+}
+
+#[test]
+fn a_writer_sends_and_finishes_in_its_own_callbacks() {
+    let server = quiet_loop();
+    let (mut reader, writer) = pipe().unwrap();
+    let (told, is_told) = mpsc::channel();
+    // More than a pipe holds.
+    server.on_loop(move |cx| {
+        let id = cx.add_writer(writer, LastWord(told)).unwrap();
+        cx.writer(id).unwrap().send(pattern(0, 1 << 20)).unwrap();
+    });
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert!(all.ends_with(b"goodbye") && all[..1 << 20] == pattern(0, 1 << 20));
+    assert_eq!(next(&is_told), Told::Close("closed"));
 }
