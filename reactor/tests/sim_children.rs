@@ -199,7 +199,7 @@ fn shortages_start_none_and_leave_nothing_behind() {
             let tells = Rc::clone(&known);
             let started =
                 event_loop.context().spawn(&mut Command::new("program"), &ChildOptions::default(), move |_, status| {
-                    tells.borrow_mut().exits.push(status.unwrap().into_raw())
+                    tells.borrow_mut().exits.push(status.unwrap().into_raw());
                 });
             match started {
                 Ok(spawned) => told.push((spawned, known)),

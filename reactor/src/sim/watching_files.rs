@@ -43,7 +43,7 @@ impl Sim {
     pub fn change(&self, path: impl AsRef<Path>, changes: FileMask) {
         let path = path.as_ref().to_path_buf();
         self.world.call_as_current(|kernel| {
-            kernel.change_file(Change { path, mask: changes.bits(), cookie: 0, becomes: None })
+            kernel.change_file(Change { path, mask: changes.bits(), cookie: 0, becomes: None });
         });
     }
 
@@ -226,7 +226,7 @@ const OF_THE_FILE: u32 =
 #[cfg(test)]
 pub(super) fn change_here(path: &Path, changes: FileMask) {
     world::call(|kernel| {
-        kernel.change_file(Change { path: path.into(), mask: changes.bits(), cookie: 0, becomes: None })
+        kernel.change_file(Change { path: path.into(), mask: changes.bits(), cookie: 0, becomes: None });
     });
 }
 
