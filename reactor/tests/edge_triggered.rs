@@ -250,6 +250,22 @@ fn a_reset_reaches_a_paused_connection() {
 }
 
 #[test]
+fn a_reset_that_comes_with_the_bytes_reaches_who_pauses_on_them() {
+    let (log, events) = Events::new();
+    let server = paused_server(log);
+    let mut client = server.client();
+    events.expect(&Event::Open);
+    // The loop is busy meanwhile, so one event tells of both.
+    server.on_loop(move |_| {
+        client.send("one");
+        client.reset();
+    });
+    events.expect(&Event::Data(b"one".to_vec()));
+    events.expect_close("error");
+    server.assert_quiet();
+}
+
+#[test]
 fn idle_connections_cost_no_turns() {
     let server = TestLoop::serve(|| Echo);
     let mut clients = (0..100).map(|_| server.client()).collect::<Vec<_>>();

@@ -190,7 +190,11 @@ fn loops_that_share_a_budget_keep_it_together() {
         }
         assert_eq!(budget.in_use(), 0, "{}", sim.dump());
         let reasons = loops.iter().flat_map(|event_loop| event_loop.state().closed.iter());
-        assert!(reasons.clone().all(|reason| ["memory", "error"].contains(reason)), "{:?}", reasons.collect::<Vec<_>>());
+        assert!(
+            reasons.clone().all(|reason| ["memory", "error"].contains(reason)),
+            "{:?}",
+            reasons.collect::<Vec<_>>()
+        );
         Ok(())
     });
 }
@@ -212,7 +216,8 @@ fn send_in_turn(
         let own: usize = before.values().sum();
         assert!(own * loops >= hard, "a loop with {own} bytes of {hard} frees some, and there are {loops} loops");
         let (stayed, closed): (Vec<_>, Vec<_>) = before.iter().partition(|(id, _)| after.contains_key(id));
-        let (least, most) = (closed.iter().map(|(_, bytes)| **bytes).min(), stayed.iter().map(|(_, bytes)| **bytes).max());
+        let (least, most) =
+            (closed.iter().map(|(_, bytes)| **bytes).min(), stayed.iter().map(|(_, bytes)| **bytes).max());
         assert!(least >= most, "one with {least:?} bytes was closed, and one with {most:?} was not");
         assert!(budget.in_use() <= hard as u64 || after.values().all(|bytes| *bytes == 0));
     }
@@ -220,4 +225,4 @@ fn send_in_turn(
 }
 
 /// For each test here. `REACTOR_SEEDS` says otherwise.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use reactor::sim::{Faults, Peer, Random, Seeds, Sim};
 use reactor::{
-    Balance, ConnId, ConnectOptions, Context, Handler, Input, Limits, ListenOptions, LoopHandle, Metrics, Result,
-    Server, Sharing,
+    Balance, ConnId, ConnectOptions, Context, Handler, Input, Limits, ListenOptions, LoopHandle, MemoryBudget, Metrics,
+    Result, Server, Sharing,
 };
 
 /// Echoes, and sends what is posted to it between.
@@ -237,3 +237,75 @@ fn a_loop_that_is_full_of_its_own_connections_leaves_clients_to_the_others() {
 
 /// For each test here. `REACTOR_SEEDS` says otherwise.
 const SEEDS: u64 = 50;
+
+/// Answers each byte by so many KiB.
+struct Generous;
+
+impl Handler for Generous {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take().iter().try_for_each(|&kibibytes| cx.send(vec![7; usize::from(kibibytes) << 10]))
+    }
+}
+
+/// Loops tell each other of so many bytes at a time.
+const GRANULE: u64 = 64 << 10;
+
+/// Slow readers ask for more than the loops may keep together.
+fn life_in_want_of_memory(seed: u64, faults: &Faults) -> io::Result<()> {
+    let mut sim = Sim::with_faults(seed, faults.clone());
+    let mut random = sim.random();
+    let (sharing, threads) = (*random.pick(&WAYS), 1 + random.index(3));
+    let soft = GRANULE * (1 + random.below(6));
+    let hard = soft + random.below(6 * GRANULE);
+    let budget = MemoryBudget::new(soft as usize, hard as usize);
+    let mut options = ListenOptions::default();
+    options.socket.send_buffer = Some(4096);
+    let builder = Server::builder().threads(threads).memory(&budget);
+    let server = builder.listen_with("127.0.0.1:7", &options, sharing, |_peer| Generous)?.start()?;
+    let mut peers: Vec<Peer> = Vec::new();
+    for _ in 0..40 {
+        if peers.is_empty() || random.chance(0.3) {
+            peers.push(sim.connect("127.0.0.1:7"));
+        }
+        let index = random.index(peers.len());
+        match random.below(6) {
+            0 => peers[index].resume_reading(),
+            1 | 2 => peers[index].stop_reading(),
+            _ => peers[index].send(&[random.below(100) as u8]),
+        }
+        // So many that a loop is woken by another one, and has its turn.
+        sim.sleep(Duration::from_millis(1 + random.below(100)));
+        let buffered = server.handle().metrics().buffered;
+        assert!(buffered <= hard + threads as u64 * GRANULE, "{buffered} bytes wait in {threads} loops, of {hard}");
+    }
+    everybody_leaves(&sim, &server, &budget, peers);
+    drop(server);
+    assert_eq!((budget.in_use(), sim.descriptors()), (0, 0), "{}", sim.dump());
+    Ok(())
+}
+
+/// All read what there is, so nobody is kept waiting; when all have gone, nothing is counted.
+fn everybody_leaves(sim: &Sim, server: &Server, budget: &MemoryBudget, mut peers: Vec<Peer>) {
+    for peer in &mut peers {
+        peer.set_receive_buffer(1 << 20);
+        peer.resume_reading();
+    }
+    sim.wait_until(|| sim.waiting_clients() == 0 && server.handle().metrics().buffered == 0);
+    let mut late = sim.connect("127.0.0.1:7");
+    late.send(&[1]);
+    sim.wait_until(|| late.received_len() == 1024);
+    peers.push(late);
+    peers.iter_mut().for_each(Peer::close);
+    sim.wait_until(|| server.handle().metrics().open == 0);
+    sim.wait_until(|| budget.in_use() == 0);
+    assert_eq!(server.handle().metrics().buffered, 0);
+}
+
+#[test]
+fn loops_keep_a_budget_of_memory_together() {
+    Seeds::first(SEEDS).from(3_000_000).for_each(|seed| life_in_want_of_memory(seed, &Faults::none()));
+    // With few bytes at a time it would take long.
+    let mut faults = Faults::default();
+    faults.small_buffers = 0.0;
+    Seeds::first(SEEDS).from(4_000_000).for_each(|seed| life_in_want_of_memory(seed, &faults));
+}
