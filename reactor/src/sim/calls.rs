@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::address::SocketAddress;
 use crate::sim::datagram::Datagram;
-use crate::sim::kernel::{FIRST_DESCRIPTOR, Kernel, Object, Traced};
+use crate::sim::kernel::{FIRST_DESCRIPTOR, Kernel, Object};
 use crate::sim::socket::{Role, Socket};
 use crate::sim::stream::Stream;
+use crate::sim::trace::Traced;
 use crate::sim::words::error;
 use crate::sim::world;
 

@@ -13,7 +13,7 @@ use crate::sim::random::Random;
 use crate::sim::remote::Remotes;
 use crate::sim::socket::Socket;
 use crate::sim::stream::{Side, Stream};
-use crate::sim::trace::{Entry, Trace};
+use crate::sim::trace::{Entry, Trace, Traced};
 use crate::sim::words::{Id, bits, error, nanos};
 
 /// All that a simulated machine and its network consist of. One thread at a time works with it.
@@ -370,56 +370,6 @@ impl Kernel {
             return Err(error(errno));
         }
         Ok(())
-    }
-}
-
-/// What can stand in the trace as a number.
-pub(super) trait Traced {
-    fn traced(&self) -> i64;
-}
-
-impl Traced for i64 {
-    fn traced(&self) -> i64 {
-        *self
-    }
-}
-
-impl Traced for usize {
-    fn traced(&self) -> i64 {
-        i64::try_from(*self).unwrap_or(i64::MAX)
-    }
-}
-
-impl Traced for i32 {
-    fn traced(&self) -> i64 {
-        (*self).into()
-    }
-}
-
-impl Traced for () {
-    fn traced(&self) -> i64 {
-        0
-    }
-}
-
-impl Traced for bool {
-    fn traced(&self) -> i64 {
-        (*self).into()
-    }
-}
-
-impl<T: Traced, U> Traced for (T, U) {
-    fn traced(&self) -> i64 {
-        self.0.traced()
-    }
-}
-
-impl<T: Traced> Traced for io::Result<T> {
-    fn traced(&self) -> i64 {
-        match self {
-            Ok(value) => value.traced(),
-            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
-        }
     }
 }
 

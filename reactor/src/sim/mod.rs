@@ -41,14 +41,19 @@
 //! once. No fault is one that Linux cannot have: a short read is followed by an edge when the rest arrives, a full send buffer by one
 //! when there is room. A file of the library's tests runs one script on both kernels and compares.
 //!
-//! Datagrams have no groups (joining one has no effect), and cutting is the real kernel's alone.
+//! What is not a connection has its other side in the test's hands, too: [`Sim::datagram_peer`]; pipes by
+//! [`Sim::pipe_to_read`] and [`Sim::pipe_to_write`]; child processes by [`Sim::on_spawn`]; changes to files that are watched by
+//! [`Sim::change`]. Any [source](crate::sources) runs on these, and on [`Sim::eventfd`] and [`Sim::socket`].
 //!
-//! What it does not have: files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
-//! What it does not have: datagrams, files, pipes (relays copy), options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
-//! What it does not have: datagrams, [sources](crate::sources), descriptors that are passed, files, options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes), and
-//! host names, which are looked up for real.
-//! What it does not have: datagrams, [sources](crate::sources), descriptors that are passed, files, options that change nothing a
-//! handler can see (`TCP_NODELAY`, keep-alive probes), and host names, which are looked up for real.
+//! What it does not have:
+//!
+//! - a file system: files are real ones, which simulated threads of the worker pool read and write, and watches are of paths, below
+//!   which nothing is;
+//! - real pipes, terminals and sockets, which `add_source` and the others refuse (`Unsupported`);
+//! - descriptors and credentials passed through Unix sockets (`Unsupported`);
+//! - groups of datagrams (joining one has no effect), and datagrams cut by the network;
+//! - options that change nothing a handler can see (`TCP_NODELAY`, keep-alive probes);
+//! - host names, which are looked up for real.
 
 pub(crate) mod calls;
 pub(crate) mod datagram;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::fmt;
+use std::io;
 
 /// The record of a simulation.
 #[derive(Debug)]
@@ -64,6 +65,56 @@ impl fmt::Display for Entry {
         let Self { now, thread, what, of, result } = self;
         let (seconds, nanos) = (now / 1_000_000_000, now % 1_000_000_000);
         write!(f, "{seconds}.{nanos:09} thread {thread}: {what} {of} -> {result}")
+    }
+}
+
+/// What can stand in the trace as a number.
+pub(super) trait Traced {
+    fn traced(&self) -> i64;
+}
+
+impl Traced for i64 {
+    fn traced(&self) -> i64 {
+        *self
+    }
+}
+
+impl Traced for usize {
+    fn traced(&self) -> i64 {
+        i64::try_from(*self).unwrap_or(i64::MAX)
+    }
+}
+
+impl Traced for i32 {
+    fn traced(&self) -> i64 {
+        (*self).into()
+    }
+}
+
+impl Traced for () {
+    fn traced(&self) -> i64 {
+        0
+    }
+}
+
+impl Traced for bool {
+    fn traced(&self) -> i64 {
+        (*self).into()
+    }
+}
+
+impl<T: Traced, U> Traced for (T, U) {
+    fn traced(&self) -> i64 {
+        self.0.traced()
+    }
+}
+
+impl<T: Traced> Traced for io::Result<T> {
+    fn traced(&self) -> i64 {
+        match self {
+            Ok(value) => value.traced(),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
     }
 }
 
