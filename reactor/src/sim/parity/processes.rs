@@ -48,14 +48,15 @@ fn ended(stage: &mut Stage, started: &Started) {
 }
 
 fn read_all(stage: &mut Stage, what: &str, fd: &Fd) {
-    let mut all = Vec::new();
-    let mut into = [0; 100];
-    stage.watch(fd, CLIENT);
+    // The stage's own instance is to tell of the child alone.
+    let waits = epoll::create().unwrap();
+    epoll::add(waits.as_fd(), fd.as_fd(), libc::EPOLLIN.cast_unsigned(), 0).unwrap();
+    let (mut all, mut into) = (Vec::new(), [0; 100]);
     loop {
         match bytes::read(fd.as_fd(), &mut into) {
             Ok(0) => break,
             Ok(count) => all.extend_from_slice(&into[..count]),
-            Err(_) => drop(epoll::wait(stage.epoll.as_fd(), &mut epoll::EventBuffer::new(1), 5000)),
+            Err(_) => drop(epoll::wait(waits.as_fd(), &mut epoll::EventBuffer::new(1), 5000)),
         }
     }
     stage.saw(what, String::from_utf8(all).unwrap());
