@@ -77,7 +77,8 @@ impl Bench {
                     peer.send(&vec![7; self.ahead]);
                 }
             }
-            sim.run_for(&mut self.event_loop, Duration::from_millis(100)).unwrap();
+            let step = Duration::from_millis(100).min(end.saturating_sub(sim.now()));
+            sim.run_for(&mut self.event_loop, step).unwrap();
             for (peer, received) in self.peers.iter_mut().zip(&mut received) {
                 *received += peer.take().len() as u64;
             }

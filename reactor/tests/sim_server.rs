@@ -255,8 +255,8 @@ fn life_in_want_of_memory(seed: u64, faults: &Faults) -> io::Result<()> {
     let mut sim = Sim::with_faults(seed, faults.clone());
     let mut random = sim.random();
     let (sharing, threads) = (*random.pick(&WAYS), 1 + random.index(3));
-    let soft = GRANULE * (1 + random.below(6));
-    let hard = soft + random.below(6 * GRANULE);
+    let soft = GRANULE * (1 + random.below(10));
+    let hard = soft + random.below(GRANULE);
     let budget = MemoryBudget::new(soft as usize, hard as usize);
     let mut options = ListenOptions::default();
     options.socket.send_buffer = Some(4096);
@@ -271,7 +271,7 @@ fn life_in_want_of_memory(seed: u64, faults: &Faults) -> io::Result<()> {
         match random.below(6) {
             0 => peers[index].resume_reading(),
             1 | 2 => peers[index].stop_reading(),
-            _ => peers[index].send(&[random.below(100) as u8]),
+            _ => peers[index].send(&[random.below(256) as u8]),
         }
         // So many that a loop is woken by another one, and has its turn.
         sim.sleep(Duration::from_millis(1 + random.below(100)));
