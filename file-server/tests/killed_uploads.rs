@@ -94,7 +94,7 @@ fn upload(way: Way, address: SocketAddr, name: &str, content: &[u8]) -> Option<(
 #[test]
 fn a_kill_at_any_moment_leaves_whole_files_and_all_that_was_confirmed() {
     let directory = tempfile::tempdir().unwrap();
-    for round in 0..20 {
+    for round in 0..12 {
         let mut server = Server::start_in(directory.path(), &["--allow-upload"]);
         assert!(names(directory.path()).iter().all(|name| !name.starts_with('.')), "the last round left something");
         let total = Arc::new(AtomicUsize::new(0));
@@ -104,7 +104,7 @@ fn a_kill_at_any_moment_leaves_whole_files_and_all_that_was_confirmed() {
         });
         eventually("so many are confirmed", || total.load(Ordering::Relaxed) >= round % 7);
         // A little later, each time in the middle of something else.
-        (0..round * 40).for_each(|_| thread::yield_now());
+        (0..round * 60).for_each(|_| thread::yield_now());
         server.kill();
         for uploader in uploaders {
             let file = directory.path().join(&uploader.name);

@@ -314,7 +314,7 @@ impl Exchange {
     /// The connection is gone. A server may close one that has waited, just when the next request is on its way: that is no
     /// failure, and the request goes on a connection of its own. It is one that may come twice.
     fn lose(&mut self, cx: &mut Context<'_, Session>, reason: &CloseReason) {
-        let is_stale = self.is_reused && matches!(self.stage, Stage::Head);
+        let is_stale = self.is_reused && matches!(reason, CloseReason::Eof | CloseReason::Error(_));
         self.keeps_alive = false;
         match &self.stage {
             Stage::Head if is_stale && self.task.is_some() => {
