@@ -287,6 +287,30 @@ mod tests {
     use crate::root::Access;
     use std::fs;
 
+    /// How many changes the kernel keeps for who does not look; see inotify(7).
+    fn most_queued() -> usize {
+        let text = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        text.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn when_the_kernel_drops_changes_nothing_is_trusted() {
+        let mut fixture = fixture();
+        // Two in a row that are the same would be one.
+        let files = ["a/b/c", "a/b/d"].map(|name| File::create(fixture.tree.path().join(name)).unwrap());
+        fixture.watcher.drain();
+        fixture.keep();
+        let load = fixture.watcher.begin(vec!["unlike".into()]);
+        for index in 0..most_queued() + 2 {
+            files[index % 2].set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        assert!(fixture.watcher.drain().lost);
+        assert!(!fixture.watcher.end(load), "it may have been about this load");
+        assert!(fixture.watcher.dependencies.is_empty() && fixture.watcher.places.is_empty());
+        fixture.keep();
+        assert_eq!(fixture.watcher.drain(), Changes::default());
+    }
+
     struct Fixture {
         tree: tempfile::TempDir,
         root: Root,
