@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::acceptor::Reserve;
 use crate::budget::LoopBudget;
 use crate::buffer::Buffer;
+use crate::bulk_share::BulkShare;
 use crate::clock::Clock;
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::{Connection, Fill, Flag, Phase};
@@ -47,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) reserve: Reserve,
     /// Sources that stopped before `EAGAIN`: no edge will come for them.
     pub(crate) pending: Vec<Token>,
+    /// What may be moved in bulk now.
+    pub(crate) bulk: BulkShare,
     pub(crate) groups: Groups,
     /// What relays move bytes through.
     pub(crate) pipes: PipePool,
@@ -93,6 +96,7 @@ impl Engine {
             counters: Arc::default(),
             reserve: Reserve::new(),
             pending: Vec::new(),
+            bulk: BulkShare::unbounded(&limits),
             groups: Groups::new(),
             pipes: PipePool::new(limits.relay_pipes),
             dirty: Vec::new(),

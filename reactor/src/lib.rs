@@ -157,6 +157,7 @@ mod blocking;
 mod broadcasting;
 mod budget;
 pub mod buffer;
+mod bulk_share;
 mod clock;
 mod close_reason;
 mod closing;
@@ -225,6 +226,7 @@ mod server_builder;
 mod server_plan;
 mod service;
 mod shared_bytes;
+mod sharing;
 mod shedding;
 #[cfg(feature = "sim")]
 pub mod sim;

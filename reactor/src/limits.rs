@@ -34,6 +34,12 @@ pub struct Limits {
     /// Reads or writes of one connection before the next one has its turn. Default 16, so that a peer who sends in
     /// tiny pieces gets no more of the loop than one who sends in large ones.
     pub calls_per_turn: usize,
+    /// Bytes read and sent in one turn after which the rest of the bulk waits for the next one: what is left to read on a
+    /// connection that was read once, and output of more than [`low_mark`](Self::low_mark). So a request that comes
+    /// while thousands of others move large bodies is looked at soon. In a turn it counts twice, for what has happened
+    /// and for what was left over, and is passed by what one connection moves. The more connections have bulk to move the less
+    /// each is sent at once, down to the low mark. Default 4 MiB: a millisecond or two.
+    pub bytes_per_turn: usize,
     /// Datagrams received from one socket before the next one has its turn; their bytes count as
     /// [`read_per_turn`](Self::read_per_turn) says. Default 256.
     pub datagrams_per_turn: usize,
@@ -127,6 +133,7 @@ impl Default for Limits {
             read_per_turn: 1 << 20,
             write_per_turn: 1 << 20,
             calls_per_turn: 16,
+            bytes_per_turn: 4 << 20,
             datagrams_per_turn: 256,
             datagrams_per_call: 32,
             accepts_per_turn: 256,
@@ -168,6 +175,7 @@ impl Limits {
             ("read_per_turn", self.read_per_turn),
             ("write_per_turn", self.write_per_turn),
             ("calls_per_turn", self.calls_per_turn),
+            ("bytes_per_turn", self.bytes_per_turn),
             ("datagrams_per_turn", self.datagrams_per_turn),
             ("datagrams_per_call", self.datagrams_per_call),
             ("accepts_per_turn", self.accepts_per_turn),

@@ -59,6 +59,7 @@ impl Engine {
                 break;
             }
             match self.relay_once(from, to, scratch, budget) {
+                Some(_) if self.is_bulk_used_up() => break,
                 Some(moved) => budget -= moved,
                 None => return self.close_if_over(from, to),
             }

@@ -313,9 +313,17 @@ impl Engine {
         }
     }
 
+    /// Sends what waits if it is little, or if the turn may still move more.
+    pub(crate) fn flush_unless_held_back(&mut self, token: Token) {
+        if self.connection(token).is_some_and(|connection| self.holds_back_output(connection)) {
+            return self.push_pending(token);
+        }
+        self.flush(token);
+    }
+
     /// Sends what waits, within the budget, and does what was to be done once it is sent.
     pub(crate) fn flush(&mut self, token: Token) {
-        let Limits { calls_per_turn, write_per_turn, .. } = self.limits;
+        let (calls_per_turn, share) = (self.limits.calls_per_turn, self.bulk.per_connection());
         let Some(connection) = self.connection_mut(token) else { return };
         // A send would take the error that says how the attempt to connect ended.
         if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
@@ -325,7 +333,7 @@ impl Engine {
             self.flush_paced(token)
         } else {
             let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
-            let (sent, result) = connection.flush(calls_per_turn, write_per_turn);
+            let (sent, result) = connection.flush(calls_per_turn, share);
             let left = held - connection.held();
             let emptied = if connection.has(Flag::RELAYED) { connection.take_empty_pipe() } else { None };
             // Who is told already is told again only of what the kernel did not take this time.
@@ -349,10 +357,10 @@ impl Engine {
     /// Sends what waits, as far as the rate allows: says how many bytes left, how many of them from memory, and how it went.
     #[cold]
     fn flush_paced(&mut self, token: Token) -> (usize, usize, io::Result<()>) {
-        let Limits { calls_per_turn, write_per_turn, .. } = self.limits;
+        let (calls_per_turn, share) = (self.limits.calls_per_turn, self.bulk.per_connection());
         let waits = |connection: &&Connection| connection.takes_output() && connection.queued() > 0;
         let Some(queued) = self.connection(token).filter(waits).map(Connection::queued) else { return (0, 0, Ok(())) };
-        let most = self.allow(token, Direction::Output, write_per_turn.min(queued));
+        let most = self.allow(token, Direction::Output, share.min(queued));
         let Some(connection) = self.connection_mut(token).filter(|_| most > 0) else { return (0, 0, Ok(())) };
         let held = connection.held();
         let (sent, result) = connection.flush_some(calls_per_turn, most);

@@ -75,7 +75,7 @@ impl<S: 'static> EventLoop<S> {
     /// Reads and delivers until there is nothing, the budget ends, or something stops the reading.
     fn serve_input(&mut self, token: Token, mut budget: usize, calls: usize) {
         for _ in 0..calls {
-            if budget == 0 {
+            if budget == 0 || self.engine.is_bulk_used_up() {
                 break;
             }
             let (read, waiting) = self.engine.read(token, &mut self.scratch, budget);

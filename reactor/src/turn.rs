@@ -115,6 +115,7 @@ impl<S: 'static> EventLoop<S> {
         self.engine.counters.turns.add(1);
         // What stops in this turn goes on in the next one.
         std::mem::swap(&mut self.working, &mut self.engine.pending);
+        self.engine.begin_bulk();
     }
 
     fn end_turn(&mut self) {
@@ -182,7 +183,7 @@ impl<S: 'static> EventLoop<S> {
                 } else if readiness.is_error() && !connection.may_read() {
                     self.engine.take_socket_error(token);
                 } else if !connection.has(Flag::PENDING) {
-                    self.serve(token);
+                    self.serve_unless_held_back(token);
                 }
             }
             Some(Source::Listener(acceptor)) => {
@@ -198,36 +199,63 @@ impl<S: 'static> EventLoop<S> {
         }
     }
 
-    /// Serves what stopped before `EAGAIN` last turn; what stops again is there next turn.
+    /// Serves a connection of which an event has told, at once if there is little to send.
+    fn serve_unless_held_back(&mut self, token: Token) {
+        if self.engine.connection(token).is_some_and(|connection| self.engine.holds_back_output(connection)) {
+            return self.engine.push_pending(token);
+        }
+        self.serve(token);
+    }
+
+    /// Serves what stopped before `EAGAIN` last turn; what stops again is there next turn, behind what had to wait now.
     fn serve_pending(&mut self) {
+        if self.working.is_empty() {
+            return;
+        }
+        self.engine.begin_bulk();
+        self.engine.bulk.divide(self.working.len(), &self.engine.limits);
+        let mut held_back = 0;
         for index in 0..self.working.len() {
             let token = self.working[index];
-            match self.engine.sources.get_mut(token.key()) {
-                Some(Source::Connection(connection)) => {
-                    connection.clear(Flag::PENDING);
-                    self.serve(token);
-                }
-                Some(Source::Listener(acceptor)) => {
-                    acceptor.pending = false;
-                    self.wake_listener(token);
-                }
-                Some(Source::Datagram(datagram)) => {
-                    datagram.pending = false;
-                    self.serve_datagram(token);
-                }
-                Some(Source::Watched(watched)) => {
-                    watched.pending = false;
-                    self.serve_source(token);
-                }
-                Some(Source::Lingering { pending, .. }) => {
-                    *pending = false;
-                    self.discard(token);
-                }
-                _ => {}
+            if self.engine.connection(token).is_some_and(|connection| self.engine.holds_back(connection)) {
+                self.working[held_back] = token;
+                held_back += 1;
+                continue;
             }
+            self.serve_pending_source(token);
             self.end_stretch();
         }
-        self.working.clear();
+        self.working.truncate(held_back);
+        if held_back > 0 {
+            self.working.append(&mut self.engine.pending);
+            std::mem::swap(&mut self.working, &mut self.engine.pending);
+        }
+    }
+
+    fn serve_pending_source(&mut self, token: Token) {
+        match self.engine.sources.get_mut(token.key()) {
+            Some(Source::Connection(connection)) => {
+                connection.clear(Flag::PENDING);
+                self.serve(token);
+            }
+            Some(Source::Listener(acceptor)) => {
+                acceptor.pending = false;
+                self.wake_listener(token);
+            }
+            Some(Source::Datagram(datagram)) => {
+                datagram.pending = false;
+                self.serve_datagram(token);
+            }
+            Some(Source::Watched(watched)) => {
+                watched.pending = false;
+                self.serve_source(token);
+            }
+            Some(Source::Lingering { pending, .. }) => {
+                *pending = false;
+                self.discard(token);
+            }
+            _ => {}
+        }
     }
 
     fn read_signals(&mut self, token: Token) {
@@ -255,7 +283,7 @@ impl<S: 'static> EventLoop<S> {
             match self.engine.sources.get_mut(token.key()) {
                 Some(Source::Connection(connection)) => {
                     connection.clear(Flag::DIRTY);
-                    self.engine.flush(token);
+                    self.engine.flush_unless_held_back(token);
                 }
                 Some(Source::Datagram(datagram)) => {
                     datagram.dirty = false;

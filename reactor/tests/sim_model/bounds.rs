@@ -35,6 +35,9 @@ pub(crate) fn limits(random: &mut Random) -> Limits {
     }
     limits.rates = rates(random, 500_000);
     limits.strict_drain = random.chance(0.3);
+    if random.chance(0.5) {
+        limits.bytes_per_turn = random.magnitude(200_000) as usize;
+    }
     limits
 }
 
