@@ -294,11 +294,17 @@ impl Handler<Worker> for HttpConnection {
 
     #[inline]
     fn on_data(&mut self, cx: &mut Context<'_, Worker>, input: &mut Input<'_>) -> Result {
+        let (id, mut requests) = (cx.id(), 0_u32);
+        cx.state().begin_reading(id);
         while self.phase == Phase::Reading && !input.is_empty() {
             if self.unwanted > 0 {
                 self.drop_unwanted(cx, input)?;
                 continue;
             }
+            if requests == 1 {
+                cx.state().look_again();
+            }
+            requests += 1;
             let bytes = input.as_slice();
             if let Some(length) = self.serve_known(cx, bytes)? {
                 input.consume(length);

@@ -57,6 +57,8 @@ pub struct Worker {
     loads: HashMap<Rc<[u8]>, Vec<ConnId>>,
     dates: DateCache,
     turn: Option<Instant>,
+    /// The connection that was served last.
+    served: Option<ConnId>,
     /// A look at what has changed is due, whether anybody asks or not.
     looks: bool,
 }
@@ -105,6 +107,7 @@ impl Worker {
             loads: HashMap::new(),
             dates: DateCache::new(),
             turn: None,
+            served: None,
             looks: false,
         }
     }
@@ -124,6 +127,21 @@ impl Worker {
             self.dates.at(wall_clock::seconds());
             self.forget_changed();
         }
+    }
+
+    /// To be called before what came on a connection is looked at. The kernel told of all connections at once and they are read
+    /// one after the other, so what one sends behind its first request may have come after the look at what has changed.
+    #[inline]
+    pub fn begin_reading(&mut self, id: ConnId) {
+        if self.served.replace(id) == Some(id) {
+            self.look_again();
+        }
+    }
+
+    /// What has changed is looked at anew before the next request is answered.
+    #[inline]
+    pub fn look_again(&mut self) {
+        self.turn = None;
     }
 
     /// What is kept of a name and needs no asking.
