@@ -13,9 +13,7 @@ use anyhow::Context;
 use program::cli;
 use program::console::{self, Console};
 use program::{file_size, inherited, logging};
-use reactor::{
-    Address, DatagramOptions, DrainReport, ListenOptions, Listener, Server, ServerBuilder, Sharing, SocketAddress,
-};
+use reactor::{Address, DatagramOptions, DrainReport, ListenOptions, Server, ServerBuilder, SocketAddress};
 use tracing::level_filters::LevelFilter;
 
 use crate::echo::{DatagramEcho, Echo};
@@ -81,32 +79,13 @@ fn builder(options: &Options) -> anyhow::Result<ServerBuilder> {
             builder = builder.bind_datagram(address, &datagram_options, |_loop| DatagramEcho)?;
             continue;
         }
-        let sharing = sharing_of(&address, options.sharing.into());
+        let sharing = options.sharing.of(&address);
         builder = builder.listen_with(address, &listen_options, sharing, |_peer| Echo)?;
     }
     for listener in inherited {
-        builder = listen_on_inherited(builder, listener, &listen_options, options.sharing.into());
+        builder = builder.listen_on(listener, &listen_options, options.sharing.of_inherited(), |_peer| Echo);
     }
     Ok(builder)
-}
-
-/// A socket passed in cannot be bound once more, so there is one for all loops.
-fn listen_on_inherited(
-    builder: ServerBuilder,
-    listener: Listener,
-    options: &ListenOptions,
-    sharing: Sharing,
-) -> ServerBuilder {
-    let sharing = if sharing == Sharing::ReusePort { Sharing::Exclusive } else { sharing };
-    builder.listen_on(listener, options, sharing, |_peer| Echo)
-}
-
-/// A Unix path belongs to one socket, whatever is said of ports.
-fn sharing_of(address: &Address, sharing: Sharing) -> Sharing {
-    match (address, sharing) {
-        (Address::Unix(_), Sharing::ReusePort) => Sharing::Exclusive,
-        _ => sharing,
-    }
 }
 
 fn url_of(address: &SocketAddress) -> Address {

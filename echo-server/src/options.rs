@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use clap_complete::Shell;
+use program::sharing::HowToShare;
 use program::{cli, logging};
-use reactor::{Address, Balance, Limits, Sharing};
+use reactor::{Address, Limits};
 use tracing_subscriber::filter::Targets;
 
 /// Send back every byte that comes in, over TCP, UDP and Unix sockets.
@@ -62,30 +63,6 @@ pub(crate) struct Options {
     /// Print the completion script of a shell, and end.
     #[arg(long, value_name = "SHELL", value_enum, help_heading = OUTPUT)]
     pub(crate) completions: Option<Shell>,
-}
-
-/// The ways to share, as options name them.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum HowToShare {
-    /// All watch one socket, and one that sleeps is woken.
-    Exclusive,
-    /// One accepts and hands connections to each in turn.
-    RoundRobin,
-    /// One accepts and hands connections to the one with the fewest.
-    Fewest,
-    /// Each has a socket of its own, and other servers may join the port.
-    ReusePort,
-}
-
-impl From<HowToShare> for Sharing {
-    fn from(how: HowToShare) -> Self {
-        match how {
-            HowToShare::Exclusive => Self::Exclusive,
-            HowToShare::RoundRobin => Self::Handover(Balance::RoundRobin),
-            HowToShare::Fewest => Self::Handover(Balance::FewestConnections),
-            HowToShare::ReusePort => Self::ReusePort,
-        }
-    }
 }
 
 impl Options {

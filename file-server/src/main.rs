@@ -84,16 +84,18 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     let listen_options = ListenOptions::default().idle_timeout(settings.timeouts.header);
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {
-        builder = builder.listen_with(address, &listen_options, Sharing::default(), HttpConnection::new)?;
+        let sharing = options.sharing.of(&address);
+        builder = builder.listen_with(address, &listen_options, sharing, HttpConnection::new)?;
     }
     for listener in inherited {
-        builder = builder.listen_on(listener, &listen_options, Sharing::default(), HttpConnection::new);
+        builder = builder.listen_on(listener, &listen_options, options.sharing.of_inherited(), HttpConnection::new);
     }
     let struct_options = Arc::new(struct_options(settings, shared));
     for address in options.struct_listen.clone() {
+        let sharing = options.sharing.of(&address);
         let options = Arc::clone(&struct_options);
         let make = move |peer: &SocketAddress| StructUpload::new(Arc::clone(&options), peer.clone());
-        builder = builder.listen_with(address, &ListenOptions::default(), Sharing::default(), make)?;
+        builder = builder.listen_with(address, &ListenOptions::default(), sharing, make)?;
     }
     for address in options.metrics_listen.clone() {
         builder = builder.listen_with(address, &listen_options, Sharing::default(), |_peer| MetricsConnection)?;

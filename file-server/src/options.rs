@@ -16,6 +16,7 @@ use file_server::root::{Access, Root};
 use file_server::settings::{Answers, Caching, Check, Settings, Timeouts, Uploads};
 use file_server::storage::{Fsync, Storage, StorageOptions};
 use file_server::users::Users;
+use program::sharing::HowToShare;
 use program::{cli, logging};
 use reactor::{Address, Limits};
 use tracing_subscriber::filter::Targets;
@@ -42,6 +43,10 @@ pub(crate) struct Options {
     /// Where to tell Prometheus metrics, at /metrics, and whether all is well, at /health.
     #[arg(long, value_name = "ADDR", value_parser = cli::stream_address, help_heading = LISTENING)]
     pub(crate) metrics_listen: Vec<Address>,
+
+    /// How the threads share a TCP port, of HTTP and of the struct upload protocol.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = HowToShare::Exclusive, help_heading = LISTENING)]
+    pub(crate) sharing: HowToShare,
 
     /// A file that answers for its directory, the first that exists; may be given several times [default: index.html].
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = ANSWERS)]

@@ -8,3 +8,4 @@ pub mod console;
 pub mod file_size;
 pub mod inherited;
 pub mod logging;
+pub mod sharing;
