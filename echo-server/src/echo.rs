@@ -33,7 +33,7 @@ impl Handler for Echo {
 
 /// The same with a log line for each piece. Whether to write one is asked once a connection: to ask for every message is a
 /// twentieth of what a message costs in user space.
-struct TracedEcho;
+pub(crate) struct TracedEcho;
 
 impl Handler for TracedEcho {
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {

@@ -4,20 +4,25 @@
 
 mod echo;
 mod options;
+mod proxied;
 mod stats;
 mod view;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use program::cli;
 use program::console::{self, Console};
+use program::entrance::Entrance;
 use program::{file_size, inherited, logging};
-use reactor::{Address, DatagramOptions, DrainReport, ListenOptions, Server, ServerBuilder, SocketAddress};
+use reactor::{Address, DatagramOptions, DrainReport, Handler, ListenOptions, Server, ServerBuilder, SocketAddress};
 use tracing::level_filters::LevelFilter;
 
 use crate::echo::{DatagramEcho, Echo};
 use crate::options::Options;
+use crate::proxied::ProxiedEcho;
 use crate::stats::Stats;
 use crate::view::Views;
 
@@ -39,7 +44,7 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     file_size::survive_limit().context("cannot start")?;
     let views = Views::default();
-    let builder = views.shown_on_signal(builder(options)?);
+    let builder = views.shown_on_signal(builder(options, &views)?);
     // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
     let console = Console::start().context("cannot start")?;
     views.show_on(&console);
@@ -64,14 +69,31 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 }
 
 /// The server with all its sockets bound, or nothing bound at all.
-fn builder(options: &Options) -> anyhow::Result<ServerBuilder> {
-    let mut builder = Server::builder()
+fn builder(options: &Options, views: &Views) -> anyhow::Result<ServerBuilder> {
+    let builder = Server::builder()
         .threads(options.threads)
         .pin_threads(options.pin)
         .limits(options.limits())
         .max_connections(options.max_connections.unwrap_or(usize::MAX))
         .shutdown_on_signals(options.shutdown_timeout);
-    let listen_options = ListenOptions::default().idle_timeout(options.idle_timeout);
+    if options.proxy_protocol {
+        let clients = Arc::clone(views.clients());
+        return bind_all(builder, options, move |client| ProxiedEcho::new(client, &clients));
+    }
+    bind_all(builder, options, |_peer| Echo)
+}
+
+/// Binds all that is asked for. `make` makes the handlers of stream connections.
+fn bind_all<H: Handler>(
+    mut builder: ServerBuilder,
+    options: &Options,
+    make: impl Fn(&SocketAddress) -> H + Clone + Send + Sync + 'static,
+) -> anyhow::Result<ServerBuilder> {
+    let entrance = Entrance {
+        options: ListenOptions::default().idle_timeout(options.idle_timeout),
+        sharing: options.sharing,
+        proxy_header: options.proxy_protocol.then_some(PROXY_HEADER_TIMEOUT),
+    };
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {
         if address.is_datagram() {
@@ -79,11 +101,10 @@ fn builder(options: &Options) -> anyhow::Result<ServerBuilder> {
             builder = builder.bind_datagram(address, &datagram_options, |_loop| DatagramEcho)?;
             continue;
         }
-        let sharing = options.sharing.of(&address);
-        builder = builder.listen_with(address, &listen_options, sharing, |_peer| Echo)?;
+        builder = entrance.listen(builder, address, make.clone())?;
     }
     for listener in inherited {
-        builder = builder.listen_on(listener, &listen_options, options.sharing.of_inherited(), |_peer| Echo);
+        builder = entrance.listen_on(builder, listener, make.clone());
     }
     Ok(builder)
 }
@@ -116,3 +137,6 @@ fn tell_cut(console: &Console, report: &DrainReport) {
         console.say(format_args!("cut {} {connections}, {} bytes unsent", report.cut, report.unsent));
     }
 }
+
+/// A balancer sends its header at once. This is time for a segment of it to be lost and sent again, twice over.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -24,6 +24,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = HowToShare::Exclusive, help_heading = LISTENING)]
     pub(crate) sharing: HowToShare,
 
+    /// Every stream connection begins with a PROXY header (version 1 or 2), in which a load balancer tells its client's address.
+    ///
+    /// Only for where nobody but the balancer can connect, for anybody else is believed too.
+    #[arg(long, help_heading = LISTENING)]
+    pub(crate) proxy_protocol: bool,
+
     /// Connections open at once; the next ones wait in the backlog [default: no limit].
     #[arg(long, value_name = "N", value_parser = cli::positive_count, help_heading = LIMITS)]
     pub(crate) max_connections: Option<usize>,

@@ -6,20 +6,28 @@ use program::console::Console;
 use reactor::{ConnectionView, LoopHandle, ServerBuilder};
 use rustix::process::Signal;
 
+use crate::proxied::Clients;
+
 /// Where views are shown, which is known only once the server has blocked its signals.
 #[derive(Default)]
 pub(crate) struct Views {
     console: Arc<OnceLock<Console>>,
+    clients: Arc<Clients>,
 }
 
 impl Views {
     /// Has the server show its connections when SIGUSR1 comes.
     pub(crate) fn shown_on_signal(&self, builder: ServerBuilder) -> ServerBuilder {
-        let console = Arc::clone(&self.console);
+        let (console, clients) = (Arc::clone(&self.console), Arc::clone(&self.clients));
         builder.on_signals(&[Signal::USR1.as_raw()], move |server, _number| {
             let Some(console) = console.get() else { return };
-            server.loops().iter().enumerate().for_each(|(index, handle)| show(console, index, handle));
+            server.loops().iter().enumerate().for_each(|(index, handle)| show(console, &clients, index, handle));
         })
+    }
+
+    /// Whom connections are with where a balancer stands before them.
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     /// To be called once.
@@ -30,9 +38,12 @@ impl Views {
 }
 
 /// Has a loop say which connections it has.
-fn show(console: &Console, index: usize, handle: &LoopHandle) {
-    let (listener, open) = (console.clone(), handle.metrics().open);
-    let shown = handle.connections(MOST, move |views| say(&listener, index, open, &views));
+fn show(console: &Console, clients: &Arc<Clients>, index: usize, handle: &LoopHandle) {
+    let (listener, clients, open) = (console.clone(), Arc::clone(clients), handle.metrics().open);
+    let shown = handle.connections(MOST, move |mut views| {
+        clients.name(&mut views);
+        say(&listener, index, open, &views);
+    });
     if let Err(error) = shown {
         console.say(format_args!("loop {index}: {error}"));
     }

@@ -17,6 +17,7 @@ use file_server::struct_upload::{StructOptions, StructUpload};
 use file_server::worker::Worker;
 use program::cli;
 use program::console::{self, Console};
+use program::entrance::Entrance;
 use program::{file_size, inherited, logging};
 use reactor::{DrainReport, ListenOptions, Server, ServerBuilder, Sharing, SocketAddress, WorkerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -82,20 +83,24 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
         .shutdown_on_signals(options.shutdown_timeout);
     // Until the first request has been answered: whoever connects and says nothing is not waited for as long as others.
     let listen_options = ListenOptions::default().idle_timeout(settings.timeouts.header);
+    let entrance = Entrance {
+        options: listen_options.clone(),
+        sharing: options.sharing,
+        proxy_header: options.proxy_protocol.then_some(settings.timeouts.header),
+    };
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {
-        let sharing = options.sharing.of(&address);
-        builder = builder.listen_with(address, &listen_options, sharing, HttpConnection::new)?;
+        builder = entrance.listen(builder, address, HttpConnection::new)?;
     }
     for listener in inherited {
-        builder = builder.listen_on(listener, &listen_options, options.sharing.of_inherited(), HttpConnection::new);
+        builder = entrance.listen_on(builder, listener, HttpConnection::new);
     }
+    let entrance = Entrance { options: ListenOptions::default(), ..entrance };
     let struct_options = Arc::new(struct_options(settings, shared));
     for address in options.struct_listen.clone() {
-        let sharing = options.sharing.of(&address);
         let options = Arc::clone(&struct_options);
         let make = move |peer: &SocketAddress| StructUpload::new(Arc::clone(&options), peer.clone());
-        builder = builder.listen_with(address, &ListenOptions::default(), sharing, make)?;
+        builder = entrance.listen(builder, address, make)?;
     }
     for address in options.metrics_listen.clone() {
         builder = builder.listen_with(address, &listen_options, Sharing::default(), |_peer| MetricsConnection)?;

@@ -48,6 +48,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = HowToShare::Exclusive, help_heading = LISTENING)]
     pub(crate) sharing: HowToShare,
 
+    /// Every connection of HTTP and of the struct upload protocol begins with a PROXY header (version 1 or 2), in which a load
+    /// balancer tells its client's address.
+    ///
+    /// Only for where nobody but the balancer can connect, for anybody else is believed too.
+    #[arg(long, help_heading = LISTENING)]
+    pub(crate) proxy_protocol: bool,
+
     /// A file that answers for its directory, the first that exists; may be given several times [default: index.html].
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = ANSWERS)]
     index: Vec<String>,

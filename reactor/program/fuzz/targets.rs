@@ -1,5 +1,6 @@
 //! What each fuzz target does with its input: it fails by a panic. libFuzzer runs these, and so does `tests/fuzz.rs`.
 
+use program::proxy_protocol::{LONGEST_BINARY, parse};
 use program::{cli, logging};
 
 /// Every value of an option that is read from text is within its bounds, or refused with a reason on one line.
@@ -30,6 +31,26 @@ pub(crate) fn option_values(bytes: &[u8]) {
     if let Some(filter) = accepted(text, logging::filter) {
         let told = logging::filter(&filter.to_string());
         assert_eq!(told.map(|told| told.to_string()), Ok(filter.to_string()));
+    }
+}
+
+/// The first bytes of a connection are a header, or none, or may become one: the same however they are cut, and not for long.
+pub(crate) fn proxy_header(bytes: &[u8]) {
+    let whole = parse(bytes);
+    let first = (0..bytes.len()).map(|cut| parse(&bytes[..cut])).find(|answer| !matches!(answer, Ok(None)));
+    assert_eq!(first.unwrap_or(whole), whole);
+    match whole {
+        Ok(Some(header)) => {
+            assert!(header.length <= bytes.len().min(LONGEST_BINARY));
+            let text = std::str::from_utf8(&bytes[..header.length]).unwrap_or_default();
+            if let Some(line) = text.strip_prefix("PROXY TCP4 ") {
+                let source = header.source.expect("a line tells it");
+                assert!(line.starts_with(&format!("{} ", source.ip())));
+                assert!(line.contains(&format!(" {} ", source.port())) && line.ends_with("\r\n"));
+            }
+        }
+        Ok(None) => assert!(bytes.len() < LONGEST_BINARY),
+        Err(flaw) => assert!(!flaw.to_string().is_empty()),
     }
 }
 

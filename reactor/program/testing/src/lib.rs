@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a test that skips says so")]
 
+pub mod haproxy;
 pub mod process;
+pub mod proxy_header;
 pub mod running;
 pub mod strace;
