@@ -76,9 +76,12 @@ impl Engine {
         if connection.phase == Phase::Connecting {
             return self.push_pending(token);
         }
-        if let Ok(Some(error)) = option::take_error(connection.fd().as_fd()) {
-            connection.set(Flag::BROKEN);
-            self.end(token, CloseReason::Error(error));
+        match option::take_error(connection.fd().as_fd()) {
+            Ok(None) => connection.clear(Flag::BROKEN),
+            Ok(Some(error)) | Err(error) => {
+                connection.set(Flag::BROKEN);
+                self.end(token, CloseReason::Error(error));
+            }
         }
     }
 

@@ -61,7 +61,10 @@ impl Engine {
             match self.relay_once(from, to, scratch, budget) {
                 Some(_) if self.is_bulk_used_up() => break,
                 Some(moved) => budget -= moved,
-                None => return self.close_if_over(from, to),
+                None => {
+                    self.close_if_over(from, to);
+                    return self.look_at_told_error(from);
+                }
             }
         }
         self.push_pending(from);
@@ -254,8 +257,15 @@ impl Engine {
         self.connection(token).is_some_and(|connection| connection.has(Flag::RELAYED))
     }
 
-    /// Whether a relayed connection goes on to be read, so that an error of its socket comes to light by that.
-    pub(crate) fn relay_reads(&self, token: Token) -> bool {
+    /// The kernel may have told of an error: once the connection is read no more, nothing else brings that to light.
+    fn look_at_told_error(&mut self, from: Token) {
+        if self.connection(from).is_some_and(|connection| connection.has(Flag::BROKEN)) && !self.relay_reads(from) {
+            self.take_socket_error(from);
+        }
+    }
+
+    /// Whether a relayed connection goes on to be read.
+    fn relay_reads(&self, token: Token) -> bool {
         let waits = self.relay_of(token).is_none_or(|relay| relay.waits);
         !waits
             && self.connection(token).is_some_and(|connection| {

@@ -149,13 +149,12 @@ impl<S: 'static> EventLoop<S> {
         self.engine.keep_input(token, waiting)
     }
 
-    /// In a drain, a connection closes once all that had arrived is served. One whose handler has paused it closes if an error stands
-    /// behind.
+    /// In a drain, a connection closes once all that had arrived is served. One of which the kernel has told an error closes once
+    /// it is read no more, for no other edge tells of that.
     #[inline]
     fn finish_if_drained(&mut self, token: Token) {
         let Some(connection) = self.engine.connection(token) else { return };
-        if connection.has(Flag::PAUSED) && connection.has(Flag::TO_EAGAIN) {
-            // An error that came with what was just shown is told by no other edge.
+        if connection.has(Flag::BROKEN) && !connection.may_read() {
             return self.engine.take_socket_error(token);
         }
         let rests =
@@ -163,15 +162,6 @@ impl<S: 'static> EventLoop<S> {
                 || connection.is_held(Direction::Input);
         if connection.phase == Phase::Finishing && !rests {
             self.engine.close_after_flush(token);
-        }
-    }
-
-    /// The kernel tells of an error on a relayed connection. What came before is passed on; if it is not read, the error is looked
-    /// at apart.
-    pub(crate) fn serve_relay_error(&mut self, token: Token) {
-        self.serve(token);
-        if !self.engine.relay_reads(token) {
-            self.engine.take_socket_error(token);
         }
     }
 

@@ -178,9 +178,10 @@ impl<S: 'static> EventLoop<S> {
         match self.engine.sources.get_mut(token.key()) {
             Some(Source::Connection(connection)) => {
                 connection.note(readiness);
-                if readiness.is_error() && connection.has(Flag::RELAYED) {
-                    self.serve_relay_error(token);
-                } else if readiness.is_error() && !connection.may_read() {
+                if readiness.is_error() {
+                    connection.set(Flag::BROKEN);
+                }
+                if readiness.is_error() && !connection.may_read() && !connection.has(Flag::RELAYED) {
                     self.engine.take_socket_error(token);
                 } else if !connection.has(Flag::PENDING) {
                     self.serve_unless_held_back(token);

@@ -183,3 +183,36 @@ fn a_reset_that_comes_with_the_bytes_at_which_a_handler_pauses_is_told() {
     let metrics = event_loop.metrics();
     assert_eq!((metrics.bytes_in, metrics.open, metrics.closed.error), (1, 0, 1));
 }
+
+/// Takes what comes, and keeps the connection when the peer has ended its side.
+struct HalfOpen;
+
+impl Handler for HalfOpen {
+    fn on_data(&mut self, _cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        input.take();
+        Ok(())
+    }
+
+    fn on_eof(&mut self, _cx: &mut Context<'_>) -> Result {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reset_that_comes_before_the_end_of_stream_is_read_is_told() {
+    let sim = Sim::new(0);
+    let mut limits = Limits::default();
+    limits.read_per_turn = 3;
+    let mut event_loop = EventLoop::with_limits(limits, ()).unwrap();
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), |_peer| HalfOpen).unwrap();
+    let mut peer = sim.connect("127.0.0.1:7");
+    peer.send(&[7; 100]);
+    peer.shutdown_write();
+    while event_loop.metrics().bytes_in == 0 {
+        event_loop.turn(None).unwrap();
+    }
+    peer.reset();
+    sim.run_until(&mut event_loop, || !sim.has_traffic()).unwrap();
+    sim.run_for(&mut event_loop, Duration::from_secs(1)).unwrap();
+    assert_eq!((event_loop.metrics().bytes_in, event_loop.metrics().open), (100, 0));
+}

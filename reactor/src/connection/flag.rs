@@ -29,7 +29,7 @@ impl Flag {
     pub(crate) const TELL_DRAINED: Self = Self(1 << 10);
     /// Input the handler left is to be shown to it again.
     pub(crate) const REVISIT: Self = Self(1 << 11);
-    /// The socket itself failed; there is no use in lingering.
+    /// The socket itself failed, or the kernel has told of an error that nobody has asked for yet: there is no use in lingering.
     pub(crate) const BROKEN: Self = Self(1 << 12);
     /// What comes goes to another connection, and no callback is shown it.
     pub(crate) const RELAYED: Self = Self(1 << 13);
