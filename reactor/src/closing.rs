@@ -1,12 +1,16 @@
 //! The end of connections in the engine: flushed, half-closed, lingering, gone.
 
+use std::io;
 use std::mem;
 
 use crate::close_reason::{self, CloseReason};
 use crate::connection::{Connection, Flag, Phase};
 use crate::engine::Engine;
+use crate::linger::Linger;
 use crate::source::Source;
+use crate::sys::fd::FdRef;
 use crate::sys::{option, socket};
+use crate::timer::TimerId;
 use crate::token::Token;
 
 impl Engine {
@@ -95,9 +99,9 @@ impl Engine {
         self.idle.forget(&mut self.sources, key.index);
         self.counters.count_close(reason);
         let Some(Source::Connection(connection)) = self.sources.get_mut(key) else { return };
-        if lingers(connection, reason) {
+        if let Some(talks) = lingers(connection, reason) {
             // In this order, for a loop that hands connections over adds the two up.
-            self.linger(token);
+            self.linger(token, Linger::new(self.limits.linger, talks));
             self.counters.open.subtract_released(1);
             return;
         }
@@ -131,15 +135,15 @@ impl Engine {
     }
 
     /// Turns an ended connection into a socket that discards input until the peer's end.
-    fn linger(&mut self, token: Token) {
-        let deadline = self.arm(self.limits.linger, token).ok();
+    fn linger(&mut self, token: Token, mut time: Linger) {
+        let timer = self.arm_look(token, &mut time);
         let Some(source) = self.sources.get_mut(token.key()) else { return };
         let Source::Connection(connection) = mem::replace(source, Source::Waker) else { return };
         let fd = connection.into_fd();
         let ended = socket::shutdown_write(fd.as_fd()).is_ok();
-        *source = Source::Lingering { fd, deadline, pending: false };
+        *source = Source::Lingering { fd, time, timer, pending: false };
         self.counters.lingering.add(1);
-        if ended && deadline.is_some() {
+        if ended && timer.is_some() {
             // Its edge may have come before.
             self.push_pending(token);
         } else {
@@ -147,10 +151,28 @@ impl Engine {
         }
     }
 
+    fn arm_look(&mut self, token: Token, time: &mut Linger) -> Option<TimerId> {
+        time.wait().and_then(|wait| self.arm(wait, token).ok())
+    }
+
+    /// A look at a lingering socket is due: it closes if the time is over, or if the peer has got all there was.
+    pub(crate) fn look_at_lingering(&mut self, token: Token) {
+        let Some(Source::Lingering { fd, time, .. }) = self.sources.get(token.key()) else { return };
+        let mut time = *time;
+        let is_over = !time.awaits_end() && at_stake(fd.as_fd()).is_none();
+        let next = if is_over { None } else { self.arm_look(token, &mut time) };
+        if let Some(Source::Lingering { time: kept, timer, .. }) = self.sources.get_mut(token.key()) {
+            (*kept, *timer) = (time, next);
+        }
+        if next.is_none() {
+            self.end_linger(token);
+        }
+    }
+
     /// Closes a lingering socket.
     pub(crate) fn end_linger(&mut self, token: Token) {
-        if let Some(Source::Lingering { deadline, .. }) = self.sources.get(token.key()) {
-            if let Some(timer) = *deadline {
+        if let Some(Source::Lingering { timer, .. }) = self.sources.get(token.key()) {
+            if let Some(timer) = *timer {
                 self.timers.cancel(timer);
             }
             self.sources.remove(token.key());
@@ -161,18 +183,26 @@ impl Engine {
 }
 
 /// Whether closing the socket now could cost the peer output: a close with unread input makes a reset, and a reset eats
-/// what is in flight. See RFC 2525, 2.17, and RFC 9112, 9.6.
-fn lingers(connection: &Connection, reason: &CloseReason) -> bool {
+/// what is in flight. See RFC 2525, 2.17, and RFC 9112, 9.6. If so, says whether the peer has sent what nobody has read.
+fn lingers(connection: &Connection, reason: &CloseReason) -> Option<bool> {
     use CloseReason::{Aborted, ConnectFailed, Cut, Timeout};
     use close_reason::Timeout::Lifetime;
     if connection.has(Flag::EOF) || connection.has(Flag::BROKEN) {
-        return false;
+        return None;
     }
     let silent = matches!(reason, Timeout(timeout) if *timeout != Lifetime);
     if silent || matches!(reason, Aborted | ConnectFailed(_) | Cut) {
-        return false;
+        return None;
     }
-    // The kernel is asked, for it may not have told of the last bytes yet.
-    let fd = connection.fd().as_fd();
-    [option::unread(fd), option::unacknowledged(fd)].into_iter().any(|bytes| bytes.is_ok_and(|bytes| bytes > 0))
+    at_stake(connection.fd().as_fd())
+}
+
+/// Whether anything could be lost if the socket closed now; `true` if that is because there is unread input. The kernel is asked,
+/// for it may not have told of the last bytes yet.
+fn at_stake(fd: FdRef<'_>) -> Option<bool> {
+    let some = |bytes: io::Result<usize>| bytes.is_ok_and(|bytes| bytes > 0);
+    if some(option::unread(fd)) {
+        return Some(true);
+    }
+    some(option::unacknowledged(fd)).then_some(false)
 }

@@ -38,7 +38,7 @@ impl<S: 'static> EventLoop<S> {
             Some(Source::Datagram(_)) => self.expire_datagram(token, timer),
             Some(Source::Watched(_)) => self.expire_source(token, timer),
             Some(Source::Listener(_)) => self.accept_after_shortage(token),
-            Some(Source::Lingering { .. }) => self.engine.end_linger(token),
+            Some(Source::Lingering { .. }) => self.engine.look_at_lingering(token),
             Some(Source::Task(_)) => {
                 self.engine.sources.remove(token.key());
                 if let Some(task) = self.app.tasks.remove(&token) {

@@ -194,6 +194,7 @@ mod idle;
 mod input;
 mod interest;
 mod limits;
+mod linger;
 mod listener_plan;
 mod listening;
 mod loop_context;

@@ -109,7 +109,7 @@ pub struct Limits {
     /// connection keeps some 500 bytes more. Default none.
     pub rates: Rates,
     /// How long a closed connection with bytes in flight discards input, waiting for the peer's end, so that a reset
-    /// does not eat what was sent. Default 5 s.
+    /// does not eat what was sent. It ends earlier when the peer has acknowledged all and sends nothing. Default 5 s.
     pub linger: Duration,
     /// How long accepting rests when descriptors or kernel memory are short. No edge tells when they are back, so a
     /// timer tries again (and so does every connection that closes). Default 100 ms.

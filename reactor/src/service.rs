@@ -192,9 +192,9 @@ impl<S: 'static> EventLoop<S> {
     /// Reads and forgets what still comes on a closed connection, until the peer's end.
     pub(crate) fn discard(&mut self, token: Token) {
         for _ in 0..self.engine.limits.calls_per_turn {
-            let Some(Source::Lingering { fd, .. }) = self.engine.sources.get(token.key()) else { return };
+            let Some(Source::Lingering { fd, time, .. }) = self.engine.sources.get_mut(token.key()) else { return };
             match stream::recv(fd.as_fd(), self.scratch.bytes()) {
-                Ok(count) if count > 0 => {}
+                Ok(count) if count > 0 => time.note_talk(),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 _ => return self.engine.end_linger(token),
             }

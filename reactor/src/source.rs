@@ -3,6 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::connection::Connection;
 use crate::datagram::Datagram;
+use crate::linger::Linger;
 use crate::sources::watched::Watched;
 use crate::sys::fd::Fd;
 use crate::timer::TimerId;
@@ -14,10 +15,13 @@ pub(crate) enum Source {
     Datagram(Box<Datagram>),
     /// A descriptor of any other kind.
     Watched(Box<Watched>),
-    /// A closed connection whose peer may still send: input is discarded until its end, or until the timer.
+    /// A closed connection whose peer may still send: input is discarded until its end, or until the time is over, or until nothing
+    /// is left to be lost.
     Lingering {
         fd: Fd,
-        deadline: Option<TimerId>,
+        time: Linger,
+        /// When the next look is due.
+        timer: Option<TimerId>,
         /// Has an entry in the loop's pending queue.
         pending: bool,
     },

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use reactor::sim::{self, Faults, Peer, Seeds, Sim};
+use reactor::sim::{self, Faults, Peer, PeerState, Seeds, Sim};
 use reactor::{
     CloseReason, Context, EventLoop, Handler, Input, ListenOptions, ReadProgress, Result, Timeout, Timeouts,
 };
@@ -339,4 +339,34 @@ fn a_handler_says_when_input_is_expected() {
     }
     assert_eq!((event_loop.metrics().open, event_loop.metrics().closed.timeout), (0, 1));
     assert_eq!(event_loop.metrics().timers, 0);
+}
+
+/// Answers the first bytes, and closes.
+struct Answers;
+
+impl Handler for Answers {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
+        cx.send(input.take())?;
+        cx.close_after_flush()
+    }
+}
+
+#[test]
+fn a_closed_connection_is_kept_until_the_peer_has_all_and_no_longer() {
+    let sim = Sim::new(0);
+    let mut slow = Faults::none();
+    (slow.delay, slow.longest_delay) = (1.0, Duration::from_millis(30));
+    sim.set_faults(slow);
+    let mut event_loop = EventLoop::new(()).unwrap();
+    event_loop.listen("127.0.0.1:7", &ListenOptions::default(), |_peer| Answers).unwrap();
+    let mut peer = sim.connect("127.0.0.1:7");
+    peer.send(b"?");
+    sim.run_until(&mut event_loop, || peer.received_len() == 1).unwrap();
+    let answered = sim.now();
+    assert_eq!(peer.state(), PeerState::Open);
+    // The peer keeps its end open, as one does that looks at it only before its next request.
+    while event_loop.metrics().lingering > 0 {
+        event_loop.turn(None).unwrap();
+    }
+    assert!(sim.now() - answered < Duration::from_millis(500), "kept for {:?}", sim.now() - answered);
 }
