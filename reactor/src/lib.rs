@@ -184,6 +184,9 @@ mod event;
 mod event_loop;
 mod expiry;
 mod file_range;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod governing;
 mod governor;
 mod group;

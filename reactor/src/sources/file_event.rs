@@ -165,6 +165,17 @@ impl<'a> FileEvent<'a> {
 /// The size of `inotify_event` without the name.
 const HEADER: usize = 16;
 
+/// Whatever the bytes are, no event reaches beyond them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check(bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut taken = 0;
+    while let Some(event) = FileEvent::take(&mut rest) {
+        taken += HEADER + event.name().len();
+        assert!(taken + rest.len() <= bytes.len() && !event.name().contains(&0));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,12 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_event_reaches_beyond_the_bytes_that_there_are(bytes in events()) {
-            let mut rest = &bytes[..];
-            let mut taken = 0;
-            while let Some(event) = FileEvent::take(&mut rest) {
-                taken += HEADER + event.name().len();
-                prop_assert!(taken + rest.len() <= bytes.len() && !event.name().contains(&0));
-            }
+            check(&bytes);
         }
     }
 }
