@@ -11,7 +11,7 @@ use crate::handle::Errand;
 use crate::handler::Handler;
 use crate::per_address::{Admission, Seat};
 use crate::placement::VacancyBell;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::fd::Fd;
 use crate::token::Token;
 use crate::unwind::drop_safely;
@@ -97,7 +97,7 @@ impl<S: 'static> EventLoop<S> {
 
     fn acceptor(&mut self, token: Token) -> Option<&mut Acceptor> {
         match self.engine.sources.get_mut(token.key()) {
-            Some(Source::Listener(acceptor)) => Some(acceptor),
+            Some(Registered::Listener(acceptor)) => Some(acceptor),
             _ => None,
         }
     }
@@ -203,7 +203,7 @@ impl<S: 'static> EventLoop<S> {
 
     fn turn_away(&mut self, token: Token) {
         for _ in 0..self.engine.limits.accepts_per_turn {
-            let Some(Source::Listener(acceptor)) = self.engine.sources.get_mut(token.key()) else { return };
+            let Some(Registered::Listener(acceptor)) = self.engine.sources.get_mut(token.key()) else { return };
             let factory = acceptor.factory;
             match self.engine.reserve.turn_away(acceptor) {
                 Turned::Away => self.engine.counters.refused.add(1),

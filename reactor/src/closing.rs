@@ -7,7 +7,7 @@ use crate::close_reason::{self, CloseReason};
 use crate::connection::{Connection, Flag, Phase};
 use crate::engine::Engine;
 use crate::linger::Linger;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::fd::FdRef;
 use crate::sys::{option, socket};
 use crate::timer::TimerId;
@@ -98,7 +98,7 @@ impl Engine {
         }
         self.idle.forget(&mut self.sources, key.index);
         self.counters.count_close(reason);
-        let Some(Source::Connection(connection)) = self.sources.get_mut(key) else { return };
+        let Some(Registered::Connection(connection)) = self.sources.get_mut(key) else { return };
         if let Some(talks) = lingers(connection, reason) {
             // In this order, for a loop that hands connections over adds the two up.
             self.linger(token, Linger::new(self.limits.linger, talks));
@@ -138,10 +138,10 @@ impl Engine {
     fn linger(&mut self, token: Token, mut time: Linger) {
         let timer = self.arm_look(token, &mut time);
         let Some(source) = self.sources.get_mut(token.key()) else { return };
-        let Source::Connection(connection) = mem::replace(source, Source::Waker) else { return };
+        let Registered::Connection(connection) = mem::replace(source, Registered::Waker) else { return };
         let fd = connection.into_fd();
         let ended = socket::shutdown_write(fd.as_fd()).is_ok();
-        *source = Source::Lingering { fd, time, timer, pending: false };
+        *source = Registered::Lingering { fd, time, timer, pending: false };
         self.counters.lingering.add(1);
         if ended && timer.is_some() {
             // Its edge may have come before.
@@ -157,11 +157,11 @@ impl Engine {
 
     /// A look at a lingering socket is due: it closes if the time is over, or if the peer has got all there was.
     pub(crate) fn look_at_lingering(&mut self, token: Token) {
-        let Some(Source::Lingering { fd, time, .. }) = self.sources.get(token.key()) else { return };
+        let Some(Registered::Lingering { fd, time, .. }) = self.sources.get(token.key()) else { return };
         let mut time = *time;
         let is_over = !time.awaits_end() && at_stake(fd.as_fd()).is_none();
         let next = if is_over { None } else { self.arm_look(token, &mut time) };
-        if let Some(Source::Lingering { time: kept, timer, .. }) = self.sources.get_mut(token.key()) {
+        if let Some(Registered::Lingering { time: kept, timer, .. }) = self.sources.get_mut(token.key()) {
             (*kept, *timer) = (time, next);
         }
         if next.is_none() {
@@ -171,7 +171,7 @@ impl Engine {
 
     /// Closes a lingering socket.
     pub(crate) fn end_linger(&mut self, token: Token) {
-        if let Some(Source::Lingering { timer, .. }) = self.sources.get(token.key()) {
+        if let Some(Registered::Lingering { timer, .. }) = self.sources.get(token.key()) {
             if let Some(timer) = *timer {
                 self.timers.cancel(timer);
             }

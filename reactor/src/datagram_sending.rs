@@ -11,7 +11,7 @@ use crate::datagram_error::DatagramError;
 use crate::datagram_queue::Outcome;
 use crate::engine::{Engine, gone};
 use crate::interest::Interest;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::datagram::{self, Message};
 use crate::sys::sockaddr::RawAddress;
 use crate::timer::TimerId;
@@ -21,14 +21,14 @@ impl Engine {
     /// The datagram socket of this name, unless the name is stale or names something else.
     pub(crate) fn datagram(&self, token: Token) -> Option<&Datagram> {
         match self.sources.get(token.key()) {
-            Some(Source::Datagram(datagram)) => Some(datagram),
+            Some(Registered::Datagram(datagram)) => Some(datagram),
             _ => None,
         }
     }
 
     pub(crate) fn datagram_mut(&mut self, token: Token) -> Option<&mut Datagram> {
         match self.sources.get_mut(token.key()) {
-            Some(Source::Datagram(datagram)) => Some(datagram),
+            Some(Registered::Datagram(datagram)) => Some(datagram),
             _ => None,
         }
     }
@@ -36,7 +36,7 @@ impl Engine {
     /// Enters a datagram socket. On failure nothing is left behind.
     pub(crate) fn insert_datagram(&mut self, datagram: Datagram) -> io::Result<Token> {
         let interest = if datagram.shared { Interest::SHARED_LISTENER } else { Interest::READ };
-        let token = self.insert(Source::Datagram(Box::new(datagram)))?;
+        let token = self.insert(Registered::Datagram(Box::new(datagram)))?;
         let datagram = self.datagram(token).expect("it was entered just now");
         if let Err(error) = self.poller.register(datagram.socket.as_fd(), interest, token) {
             self.sources.remove(token.key());
@@ -113,7 +113,7 @@ impl Engine {
     /// Sends what the callbacks have said, in one call if nothing is in the way.
     fn send_outbox(&mut self, token: Token) {
         let mut outbox = mem::take(&mut self.datagram_outbox);
-        if let Some(Source::Datagram(datagram)) = self.sources.get_mut(token.key()) {
+        if let Some(Registered::Datagram(datagram)) = self.sources.get_mut(token.key()) {
             let messages = || (0..outbox.len()).map(|index| outbox.get(index));
             let sent = match datagram.queue.is_empty() {
                 // An error is met again when what is left is tried once more.
@@ -136,7 +136,7 @@ impl Engine {
     /// Queues what the callbacks have said and the kernel did not take at once. What is to go behind something else waits with
     /// that, unless there is no room; the rest is tried.
     fn queue_said<'m>(&mut self, token: Token, messages: impl Iterator<Item = Message<'m>>) {
-        let Some(Source::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
+        let Some(Registered::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
         let policy = datagram.policy(self.limits.max_datagram_queue);
         let queue = &mut datagram.queue;
         // Of a full socket all wait; among peers that are told apart only those do that something waits for already.
@@ -164,7 +164,7 @@ impl Engine {
 
     /// Sends from the queue what the kernel takes, and sees to it that the rest is tried again.
     pub(crate) fn flush_datagrams(&mut self, token: Token) {
-        let Some(Source::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
+        let Some(Registered::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
         if datagram.phase == Phase::Closed {
             return;
         }
@@ -240,7 +240,7 @@ impl Engine {
     /// Asks the kernel to tell of room, or no longer. Not all the time, as of a stream: of a datagram socket it would tell
     /// after each datagram that has left.
     fn watch_for_room(&mut self, token: Token, on: bool) {
-        let Some(Source::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
+        let Some(Registered::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return };
         if datagram.awaits_room == on {
             return;
         }
@@ -287,7 +287,7 @@ impl Engine {
 
     /// Takes a socket whose handler has been told out of the loop. What waits is dropped.
     pub(crate) fn retire_datagram(&mut self, token: Token, reason: &CloseReason) {
-        let Some(Source::Datagram(datagram)) = self.sources.remove(token.key()) else { return };
+        let Some(Registered::Datagram(datagram)) = self.sources.remove(token.key()) else { return };
         for timer in datagram.timers.iter().copied().chain(datagram.retry) {
             self.timers.cancel(timer);
         }

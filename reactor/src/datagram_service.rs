@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::event::Readiness;
 use crate::event_loop::EventLoop;
 use crate::limits::Limits;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::datagram::{self, Layout, ReceiveBatch};
 use crate::sys::option;
 use crate::timer::TimerId;
@@ -67,7 +67,7 @@ impl<S: 'static> EventLoop<S> {
         let Limits { datagrams_per_turn, read_per_turn, strict_drain, .. } = self.engine.limits;
         let (mut count_left, mut bytes_left) = (datagrams_per_turn, read_per_turn);
         while count_left > 0 && bytes_left > 0 {
-            let Some(Source::Datagram(datagram)) = self.engine.sources.get_mut(token.key()) else { return };
+            let Some(Registered::Datagram(datagram)) = self.engine.sources.get_mut(token.key()) else { return };
             if !datagram.may_read() {
                 return;
             }
@@ -211,7 +211,7 @@ impl Engine {
     /// Takes the errors that the kernel has kept, up to the budget.
     fn collect_errors(&mut self, token: Token) -> usize {
         for count in 0..self.limits.datagrams_per_turn {
-            let Some(Source::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return count };
+            let Some(Registered::Datagram(datagram)) = self.sources.get_mut(token.key()) else { return count };
             match next_error(datagram) {
                 Some(error) => {
                     self.counters.datagrams.errors.add(1);

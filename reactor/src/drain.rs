@@ -7,7 +7,7 @@ use crate::close_reason::CloseReason;
 use crate::connection::Phase;
 use crate::drain_report::{Drain, DrainReport};
 use crate::event_loop::EventLoop;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::token::Token;
 
 impl<S: 'static> EventLoop<S> {
@@ -113,22 +113,22 @@ impl<S: 'static> EventLoop<S> {
     }
 
     fn datagram_tokens(&self) -> Vec<Token> {
-        self.tokens(|source| matches!(source, Source::Datagram(_)))
+        self.tokens(|source| matches!(source, Registered::Datagram(_)))
     }
 
     pub(crate) fn source_tokens(&self) -> Vec<Token> {
-        self.tokens(|source| matches!(source, Source::Watched(_)))
+        self.tokens(|source| matches!(source, Registered::Watched(_)))
     }
 
     fn connection_tokens(&self) -> Vec<Token> {
-        self.tokens(|source| matches!(source, Source::Connection(_)))
+        self.tokens(|source| matches!(source, Registered::Connection(_)))
     }
 
     fn lingering_tokens(&self) -> Vec<Token> {
-        self.tokens(|source| matches!(source, Source::Lingering { .. }))
+        self.tokens(|source| matches!(source, Registered::Lingering { .. }))
     }
 
-    fn tokens(&self, wanted: impl Fn(&Source) -> bool) -> Vec<Token> {
+    fn tokens(&self, wanted: impl Fn(&Registered) -> bool) -> Vec<Token> {
         let sources = self.engine.sources.iter().filter(|(_, source)| wanted(source));
         sources.map(|(key, _)| Token::new(self.engine.loop_index, key)).collect()
     }

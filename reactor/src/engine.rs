@@ -24,11 +24,11 @@ use crate::pacer::Pacer;
 use crate::pipe_pool::PipePool;
 use crate::poller::Poller;
 use crate::rate::Direction;
+use crate::registered::Registered;
 use crate::registry::Registry;
 use crate::resolver::Names;
 use crate::scratch::Scratch;
 use crate::socket_reader::SocketReader;
-use crate::source::Source;
 use crate::sys::datagram::SendBatch;
 use crate::sys::fd::Fd;
 use crate::sys::option;
@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) loop_index: u16,
     pub(crate) limits: Limits,
     pub(crate) poller: Poller,
-    pub(crate) sources: Registry<Source>,
+    pub(crate) sources: Registry<Registered>,
     pub(crate) clock: Clock,
     pub(crate) timers: TimerQueue<Token>,
     pub(crate) idle: IdleQueue,
@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// Enters a source and says its name.
-    pub(crate) fn insert(&mut self, source: Source) -> io::Result<Token> {
+    pub(crate) fn insert(&mut self, source: Registered) -> io::Result<Token> {
         match self.sources.insert(source) {
             Ok(key) => Ok(Token::new(self.loop_index, key)),
             Err(_) => Err(io::Error::other("the loop has no more names to give: it watches 4 million sources")),
@@ -134,7 +134,7 @@ impl Engine {
     #[inline]
     pub(crate) fn connection(&self, token: Token) -> Option<&Connection> {
         match self.sources.get(token.key()) {
-            Some(Source::Connection(connection)) => Some(connection),
+            Some(Registered::Connection(connection)) => Some(connection),
             _ => None,
         }
     }
@@ -142,7 +142,7 @@ impl Engine {
     #[inline]
     pub(crate) fn connection_mut(&mut self, token: Token) -> Option<&mut Connection> {
         match self.sources.get_mut(token.key()) {
-            Some(Source::Connection(connection)) => Some(connection),
+            Some(Registered::Connection(connection)) => Some(connection),
             _ => None,
         }
     }
@@ -179,7 +179,7 @@ impl Engine {
             _ => Connection::open(fd, now),
         };
         connection.idle_ms = idle_ms;
-        let token = self.insert(Source::Connection(connection))?;
+        let token = self.insert(Registered::Connection(connection))?;
         self.counters.open.add(1);
         Ok(token)
     }
@@ -220,11 +220,11 @@ impl Engine {
     /// Serves this source again next turn, once.
     pub(crate) fn push_pending(&mut self, token: Token) {
         let newly = match self.sources.get_mut(token.key()) {
-            Some(Source::Connection(connection)) => connection.newly_set(Flag::PENDING),
-            Some(Source::Listener(acceptor)) => !mem::replace(&mut acceptor.pending, true),
-            Some(Source::Lingering { pending, .. }) => !mem::replace(pending, true),
-            Some(Source::Datagram(datagram)) => !mem::replace(&mut datagram.pending, true),
-            Some(Source::Watched(watched)) => !mem::replace(&mut watched.pending, true),
+            Some(Registered::Connection(connection)) => connection.newly_set(Flag::PENDING),
+            Some(Registered::Listener(acceptor)) => !mem::replace(&mut acceptor.pending, true),
+            Some(Registered::Lingering { pending, .. }) => !mem::replace(pending, true),
+            Some(Registered::Datagram(datagram)) => !mem::replace(&mut datagram.pending, true),
+            Some(Registered::Watched(watched)) => !mem::replace(&mut watched.pending, true),
             _ => false,
         };
         if newly {
@@ -235,7 +235,7 @@ impl Engine {
     /// Reads once. Answers also whether input waits that the handler left.
     #[inline]
     pub(crate) fn read(&mut self, token: Token, scratch: &mut Scratch, budget: usize) -> (Fill, bool) {
-        let Some(Source::Connection(connection)) = self.sources.get_mut(token.key()) else {
+        let Some(Registered::Connection(connection)) = self.sources.get_mut(token.key()) else {
             return (Fill::Empty, false);
         };
         if connection.has(Flag::METERED) {
@@ -248,7 +248,7 @@ impl Engine {
     #[cold]
     fn read_metered(&mut self, token: Token, scratch: &mut Scratch, budget: usize) -> (Fill, bool) {
         let allowed = self.allow(token, Direction::Input, budget);
-        let Some(Source::Connection(connection)) = self.sources.get_mut(token.key()).filter(|_| allowed > 0) else {
+        let Some(Registered::Connection(connection)) = self.sources.get_mut(token.key()).filter(|_| allowed > 0) else {
             return (Fill::Empty, false);
         };
         let read = Self::read_on(connection, (&self.clock, &self.limits, &self.counters), scratch, allowed);

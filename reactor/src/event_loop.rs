@@ -28,9 +28,9 @@ use crate::net::target::Target;
 use crate::per_address::PerAddress;
 use crate::placement::{Placement, VacancyBell};
 use crate::rate::TokenBucket;
+use crate::registered::Registered;
 use crate::resolver::{Names, Resolver, ResolverOptions};
 use crate::scratch::Scratch;
-use crate::source::Source;
 use crate::sources::source as sources;
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::signal::{self, SignalSet};
@@ -122,7 +122,7 @@ impl<S: 'static> EventLoop<S> {
         let mut engine = Engine::new(loop_index, limits)?;
         engine.set_loop_rates(engine.limits.rates)?;
         let (postbox, mailbox) = Mailbox::new(engine.limits.mailbox)?;
-        let waker = engine.insert(Source::Waker)?;
+        let waker = engine.insert(Registered::Waker)?;
         engine.poller.register(mailbox.waker(), Interest::READ, waker)?;
         let handle = LoopHandle::new(postbox, engine.counters.clone());
         engine.names = Some(names(Resolver::new(&ResolverOptions::default(), None)?, &handle));
@@ -216,7 +216,7 @@ impl<S: 'static> EventLoop<S> {
     #[must_use]
     pub fn local_addresses(&self) -> Vec<SocketAddress> {
         let address = |token: &Token| match self.engine.sources.get(token.key()) {
-            Some(Source::Listener(acceptor)) => Some(acceptor.local_address().clone()),
+            Some(Registered::Listener(acceptor)) => Some(acceptor.local_address().clone()),
             _ => None,
         };
         self.listeners.iter().filter_map(address).collect()
@@ -237,13 +237,13 @@ impl<S: 'static> EventLoop<S> {
         let set = SignalSet::of(signals)?;
         signal::block(&set)?;
         let fd = signal::create(&set)?;
-        let token = self.engine.insert(Source::Waker)?;
+        let token = self.engine.insert(Registered::Waker)?;
         if let Err(error) = self.engine.poller.register(fd.as_fd(), Interest::READ, token) {
             self.engine.sources.remove(token.key());
             return Err(error);
         }
         if let Some(source) = self.engine.sources.get_mut(token.key()) {
-            *source = Source::Signals(fd);
+            *source = Registered::Signals(fd);
         }
         self.app.signals.insert(token, Box::new(callback));
         Ok(())
@@ -355,7 +355,7 @@ impl<S: 'static> EventLoop<S> {
     ) -> io::Result<ListenerId> {
         let mut acceptor = Acceptor::new(listener, factory, shared);
         acceptor.pace = pace;
-        let token = self.engine.insert(Source::Listener(Box::new(acceptor)))?;
+        let token = self.engine.insert(Registered::Listener(Box::new(acceptor)))?;
         if let Err(error) = self.engine.register_listener(token) {
             self.engine.remove_listener(token);
             return Err(error);

@@ -5,7 +5,7 @@ use crate::close_reason::{CloseReason, Timeout};
 use crate::connection::Phase;
 use crate::event_loop::EventLoop;
 use crate::rate::Direction;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::timer::TimerId;
 use crate::token::Token;
 
@@ -25,7 +25,7 @@ impl<S: 'static> EventLoop<S> {
     /// A timer is due: what that means depends on whose it is.
     fn expire(&mut self, timer: TimerId, token: Token) {
         match self.engine.sources.get_mut(token.key()) {
-            Some(Source::Connection(connection)) => {
+            Some(Registered::Connection(connection)) => {
                 if connection.phase == Phase::Closed {
                     return;
                 }
@@ -35,18 +35,18 @@ impl<S: 'static> EventLoop<S> {
                     self.engine.attempt_due(token, timer);
                 }
             }
-            Some(Source::Datagram(_)) => self.expire_datagram(token, timer),
-            Some(Source::Watched(_)) => self.expire_source(token, timer),
-            Some(Source::Listener(_)) => self.accept_after_shortage(token),
-            Some(Source::Lingering { .. }) => self.engine.look_at_lingering(token),
-            Some(Source::Task(_)) => {
+            Some(Registered::Datagram(_)) => self.expire_datagram(token, timer),
+            Some(Registered::Watched(_)) => self.expire_source(token, timer),
+            Some(Registered::Listener(_)) => self.accept_after_shortage(token),
+            Some(Registered::Lingering { .. }) => self.engine.look_at_lingering(token),
+            Some(Registered::Task(_)) => {
                 self.engine.sources.remove(token.key());
                 if let Some(task) = self.app.tasks.remove(&token) {
                     run_task(&mut self.engine, &mut self.app, task);
                 }
             }
-            Some(Source::Pacer) => self.engine.share_out(token, timer),
-            Some(Source::Waker | Source::Signals(_)) | None => {}
+            Some(Registered::Pacer) => self.engine.share_out(token, timer),
+            Some(Registered::Waker | Registered::Signals(_)) | None => {}
         }
     }
 

@@ -3,8 +3,8 @@
 use std::array;
 
 use crate::clock::low_bits;
+use crate::registered::Registered;
 use crate::registry::Registry;
-use crate::source::Source;
 use crate::wheel::{FIRST_NODE, HEADS, Link, Links, Wheel};
 
 /// Connections in the order in which their idle timeouts are to be looked at.
@@ -23,13 +23,13 @@ impl IdleQueue {
     }
 
     /// Begins to watch the connection at `index`, or watches it anew after its timeout was changed.
-    pub(crate) fn watch(&mut self, sources: &mut Registry<Source>, index: u32) {
+    pub(crate) fn watch(&mut self, sources: &mut Registry<Registered>, index: u32) {
         let (wheel, mut links) = self.parts(sources);
         wheel.insert(&mut links, FIRST_NODE + index);
     }
 
     /// No longer watches the connection at `index`.
-    pub(crate) fn forget(&mut self, sources: &mut Registry<Source>, index: u32) {
+    pub(crate) fn forget(&mut self, sources: &mut Registry<Registered>, index: u32) {
         let (wheel, mut links) = self.parts(sources);
         wheel.remove(&mut links, FIRST_NODE + index);
     }
@@ -41,14 +41,14 @@ impl IdleQueue {
     }
 
     /// Time has come to `now_ms`.
-    pub(crate) fn advance(&mut self, sources: &mut Registry<Source>, now_ms: u64) {
+    pub(crate) fn advance(&mut self, sources: &mut Registry<Registered>, now_ms: u64) {
         let (wheel, mut links) = self.parts(sources);
         wheel.advance(&mut links, now_ms);
         self.elapsed = self.elapsed.max(now_ms);
     }
 
     /// The next connection that was idle for its timeout. It is no longer watched.
-    pub(crate) fn pop_due(&mut self, sources: &mut Registry<Source>) -> Option<u32> {
+    pub(crate) fn pop_due(&mut self, sources: &mut Registry<Registered>) -> Option<u32> {
         let (wheel, mut links) = self.parts(sources);
         loop {
             let node = wheel.pop_due(&mut links)?;
@@ -59,7 +59,7 @@ impl IdleQueue {
         }
     }
 
-    fn parts<'a>(&'a mut self, sources: &'a mut Registry<Source>) -> (&'a mut Wheel, IdleLinks<'a>) {
+    fn parts<'a>(&'a mut self, sources: &'a mut Registry<Registered>) -> (&'a mut Wheel, IdleLinks<'a>) {
         (&mut self.wheel, IdleLinks { heads: &mut self.heads, sources, elapsed: self.elapsed })
     }
 }
@@ -68,7 +68,7 @@ impl IdleQueue {
 /// since no timeout is as long as half of that range.
 struct IdleLinks<'a> {
     heads: &'a mut [Link; HEADS],
-    sources: &'a mut Registry<Source>,
+    sources: &'a mut Registry<Registered>,
     elapsed: u64,
 }
 
@@ -76,14 +76,14 @@ impl Links for IdleLinks<'_> {
     fn link(&mut self, index: u32) -> &mut Link {
         let Some(slot) = index.checked_sub(FIRST_NODE) else { return &mut self.heads[index as usize] };
         match self.sources.at_mut(slot) {
-            Some((_, Source::Connection(connection))) => &mut connection.link,
+            Some((_, Registered::Connection(connection))) => &mut connection.link,
             _ => unreachable!("a connection leaves the wheel before it leaves the registry"),
         }
     }
 
     fn deadline(&self, index: u32) -> u64 {
         match self.sources.at(index - FIRST_NODE) {
-            Some((_, Source::Connection(connection))) => {
+            Some((_, Registered::Connection(connection))) => {
                 let due = connection.last_activity.wrapping_add(connection.idle_ms);
                 let ahead = due.wrapping_sub(low_bits(self.elapsed)).cast_signed();
                 self.elapsed.saturating_add_signed(ahead.into())

@@ -218,6 +218,7 @@ mod placement;
 mod poller;
 mod prometheus;
 mod rate;
+mod registered;
 pub mod registry;
 mod relay;
 mod relaying;
@@ -235,7 +236,7 @@ mod shedding;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket_reader;
-mod source;
+
 pub mod sources;
 mod starting;
 mod sync;

@@ -17,8 +17,8 @@ use crate::net::address_error::AddressError;
 use crate::net::connect::ConnectOptions;
 use crate::net::target::Target;
 use crate::peer::Peer;
+use crate::registered::Registered;
 use crate::shared_bytes::SharedBytes;
-use crate::source::Source;
 use crate::token::{ConnId, TaskId, Token};
 
 /// The loop as code that runs on it sees it: its state, and every connection by name.
@@ -180,11 +180,11 @@ impl<S: 'static> LoopContext<'_, S> {
         task: impl FnOnce(&mut LoopContext<'_, S>) + 'static,
     ) -> io::Result<TaskId> {
         // The timer wants the name and the name wants the timer: the slot is entered with a stand-in first.
-        let token = self.engine.insert(Source::Waker)?;
+        let token = self.engine.insert(Registered::Waker)?;
         match self.engine.arm(delay, token) {
             Ok(timer) => {
                 if let Some(source) = self.engine.sources.get_mut(token.key()) {
-                    *source = Source::Task(timer);
+                    *source = Registered::Task(timer);
                 }
                 self.app.tasks.insert(token, Box::new(task));
                 Ok(TaskId(token))
@@ -199,7 +199,7 @@ impl<S: 'static> LoopContext<'_, S> {
     /// Takes back a task that has not run. `false`: it has run, or was taken back before.
     pub fn cancel_task(&mut self, id: TaskId) -> bool {
         let Some(token) = self.engine.ours(id.0) else { return false };
-        let Some(Source::Task(timer)) = self.engine.sources.get(token.key()) else { return false };
+        let Some(Registered::Task(timer)) = self.engine.sources.get(token.key()) else { return false };
         let timer = *timer;
         self.engine.timers.cancel(timer);
         self.engine.sources.remove(token.key());

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::governor::{Hold, Pace};
 use crate::pacer::{Pacer, SharedPace};
 use crate::rate::{Direction, RateLimit, Rates, TokenBucket};
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::timer::TimerId;
 use crate::token::Token;
 
@@ -19,7 +19,7 @@ impl Engine {
         if rates == Rates::default() {
             return Ok(());
         }
-        let token = self.insert(Source::Pacer)?;
+        let token = self.insert(Registered::Pacer)?;
         let input = self.make_shared_pace(token, rates.input)?;
         let output = self.make_shared_pace(token, rates.output)?;
         self.pacer = Some(Box::new(Pacer { input, output }));

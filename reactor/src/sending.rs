@@ -10,8 +10,8 @@ use crate::limits::Limits;
 use crate::outbox::DIRECT;
 use crate::output::Piece;
 use crate::rate::Direction;
+use crate::registered::Registered;
 use crate::shared_bytes::SharedBytes;
-use crate::source::Source;
 use crate::sys::socket;
 use crate::sys::stream::Moved;
 use crate::token::Token;
@@ -38,7 +38,7 @@ impl Engine {
         self.speaker = None;
         self.gathering = None;
         // No connection leaves its slot during a callback, so the slot is the one of the token.
-        if let Some(Source::Connection(connection)) = self.sources.slot_mut(token.key().index)
+        if let Some(Registered::Connection(connection)) = self.sources.slot_mut(token.key().index)
             && connection.phase == Phase::Open
         {
             if !self.outbox.is_empty() {

@@ -9,7 +9,7 @@ use crate::handler::Handler;
 use crate::input::Input;
 use crate::limits::Limits;
 use crate::rate::Direction;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::stream::{self, Moved};
 use crate::token::Token;
 
@@ -65,7 +65,7 @@ impl<S: 'static> EventLoop<S> {
     /// Looks at why a first read brought no bytes.
     #[cold]
     pub(crate) fn serve_no_bytes(&mut self, token: Token, moved: Moved) {
-        let Some(Source::Connection(connection)) = self.engine.sources.get_mut(token.key()) else { return };
+        let Some(Registered::Connection(connection)) = self.engine.sources.get_mut(token.key()) else { return };
         match connection.fill_nothing(self.scratch.bytes(), &self.engine.clock, &self.engine.limits, moved) {
             Fill::Data(count) => self.serve_first_read(token, count),
             other => self.serve_end(token, other),
@@ -192,7 +192,7 @@ impl<S: 'static> EventLoop<S> {
     /// Reads and forgets what still comes on a closed connection, until the peer's end.
     pub(crate) fn discard(&mut self, token: Token) {
         for _ in 0..self.engine.limits.calls_per_turn {
-            let Some(Source::Lingering { fd, time, .. }) = self.engine.sources.get_mut(token.key()) else { return };
+            let Some(Registered::Lingering { fd, time, .. }) = self.engine.sources.get_mut(token.key()) else { return };
             match stream::recv(fd.as_fd(), self.scratch.bytes()) {
                 Ok(count) if count > 0 => time.note_talk(),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,

@@ -7,7 +7,7 @@ use crate::budget::Excess;
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::Phase;
 use crate::engine::Engine;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::token::Token;
 
 impl Engine {
@@ -61,7 +61,7 @@ impl Engine {
     fn largest(&self) -> Vec<Token> {
         let mut largest = BinaryHeap::with_capacity(AT_ONCE + 1);
         for (key, source) in self.sources.iter() {
-            let Source::Connection(connection) = source else { continue };
+            let Registered::Connection(connection) = source else { continue };
             let bytes = connection.held() + connection.unread();
             if bytes > 0 && connection.phase != Phase::Closed {
                 largest.push(Reverse((bytes, key.index)));

@@ -8,7 +8,7 @@ use crate::close_reason::CloseReason;
 use crate::connection::Flag;
 use crate::event::Event;
 use crate::event_loop::EventLoop;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::signal;
 use crate::token::Token;
 use crate::unwind::drop_safely;
@@ -158,7 +158,7 @@ impl<S: 'static> EventLoop<S> {
     /// Sends an event to what it is about. A stale token is dropped.
     #[inline]
     fn dispatch(&mut self, event: Event) {
-        if let Some(Source::Connection(connection)) = self.engine.sources.get_mut(event.token.key())
+        if let Some(Registered::Connection(connection)) = self.engine.sources.get_mut(event.token.key())
             && connection.only_reads(event.readiness)
         {
             // The common case, on the connection at hand: looking it up again would cost as much as reading.
@@ -176,7 +176,7 @@ impl<S: 'static> EventLoop<S> {
     #[inline(never)]
     fn dispatch_rare(&mut self, Event { token, readiness }: Event) {
         match self.engine.sources.get_mut(token.key()) {
-            Some(Source::Connection(connection)) => {
+            Some(Registered::Connection(connection)) => {
                 connection.note(readiness);
                 if readiness.is_error() {
                     connection.set(Flag::BROKEN);
@@ -187,16 +187,16 @@ impl<S: 'static> EventLoop<S> {
                     self.serve_unless_held_back(token);
                 }
             }
-            Some(Source::Listener(acceptor)) => {
+            Some(Registered::Listener(acceptor)) => {
                 acceptor.ready = true;
                 self.accept_from(token);
             }
-            Some(Source::Datagram(_)) => self.serve_datagram_event(token, readiness),
-            Some(Source::Watched(_)) => self.serve_source_event(token, readiness),
-            Some(Source::Lingering { .. }) => self.discard(token),
-            Some(Source::Waker) => self.engine.counters.wakeups.add(1),
-            Some(Source::Signals(_)) => self.read_signals(token),
-            Some(Source::Task(_) | Source::Pacer) | None => {}
+            Some(Registered::Datagram(_)) => self.serve_datagram_event(token, readiness),
+            Some(Registered::Watched(_)) => self.serve_source_event(token, readiness),
+            Some(Registered::Lingering { .. }) => self.discard(token),
+            Some(Registered::Waker) => self.engine.counters.wakeups.add(1),
+            Some(Registered::Signals(_)) => self.read_signals(token),
+            Some(Registered::Task(_) | Registered::Pacer) | None => {}
         }
     }
 
@@ -235,23 +235,23 @@ impl<S: 'static> EventLoop<S> {
 
     fn serve_pending_source(&mut self, token: Token) {
         match self.engine.sources.get_mut(token.key()) {
-            Some(Source::Connection(connection)) => {
+            Some(Registered::Connection(connection)) => {
                 connection.clear(Flag::PENDING);
                 self.serve(token);
             }
-            Some(Source::Listener(acceptor)) => {
+            Some(Registered::Listener(acceptor)) => {
                 acceptor.pending = false;
                 self.wake_listener(token);
             }
-            Some(Source::Datagram(datagram)) => {
+            Some(Registered::Datagram(datagram)) => {
                 datagram.pending = false;
                 self.serve_datagram(token);
             }
-            Some(Source::Watched(watched)) => {
+            Some(Registered::Watched(watched)) => {
                 watched.pending = false;
                 self.serve_source(token);
             }
-            Some(Source::Lingering { pending, .. }) => {
+            Some(Registered::Lingering { pending, .. }) => {
                 *pending = false;
                 self.discard(token);
             }
@@ -260,7 +260,7 @@ impl<S: 'static> EventLoop<S> {
     }
 
     fn read_signals(&mut self, token: Token) {
-        while let Some(Source::Signals(fd)) = self.engine.sources.get(token.key()) {
+        while let Some(Registered::Signals(fd)) = self.engine.sources.get(token.key()) {
             let Ok(number) = signal::read(fd.as_fd()) else { return };
             let Some(mut callback) = self.app.signals.remove(&token) else { return };
             run_task(&mut self.engine, &mut self.app, |cx| callback(cx, number));
@@ -282,11 +282,11 @@ impl<S: 'static> EventLoop<S> {
         let mut dirty = std::mem::take(&mut self.engine.dirty);
         for token in dirty.drain(..) {
             match self.engine.sources.get_mut(token.key()) {
-                Some(Source::Connection(connection)) => {
+                Some(Registered::Connection(connection)) => {
                     connection.clear(Flag::DIRTY);
                     self.engine.flush_unless_held_back(token);
                 }
-                Some(Source::Datagram(datagram)) => {
+                Some(Registered::Datagram(datagram)) => {
                     datagram.dirty = false;
                     self.engine.flush_datagrams(token);
                 }
@@ -299,8 +299,8 @@ impl<S: 'static> EventLoop<S> {
         }
         while let Some((token, reason)) = self.engine.ended.pop_front() {
             match self.engine.sources.get(token.key()) {
-                Some(Source::Datagram(_)) => self.reap_datagram(token, &reason),
-                Some(Source::Watched(_)) => self.reap_source(token, &reason),
+                Some(Registered::Datagram(_)) => self.reap_datagram(token, &reason),
+                Some(Registered::Watched(_)) => self.reap_source(token, &reason),
                 _ => self.reap(token, &reason),
             }
         }

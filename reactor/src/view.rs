@@ -10,7 +10,7 @@ use crate::handle::LoopHandle;
 use crate::loop_context::LoopContext;
 use crate::mailbox::PostError;
 use crate::rate::Direction;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sys::{socket, tcp_info};
 use crate::token::{ConnId, Token};
 
@@ -166,8 +166,8 @@ impl Engine {
         let views = self.sources.from(first).filter_map(|(key, source)| {
             let id = ConnId(Token::new(self.loop_index, key));
             match source {
-                Source::Connection(connection) => Some(self.view(id, connection)),
-                Source::Lingering { fd, .. } => Some(ConnectionView {
+                Registered::Connection(connection) => Some(self.view(id, connection)),
+                Registered::Lingering { fd, .. } => Some(ConnectionView {
                     id,
                     peer: socket::peer_address(fd.as_fd()).ok(),
                     state: ConnectionState::Lingering,

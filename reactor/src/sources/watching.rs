@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::close_reason::CloseReason;
 use crate::engine::Engine;
 use crate::interest::Interest;
-use crate::source::Source;
+use crate::registered::Registered;
 use crate::sources::watched::Watched;
 use crate::sys::fd::{Fd, FdRef};
 use crate::sys::option;
@@ -16,14 +16,14 @@ use crate::token::Token;
 impl Engine {
     pub(crate) fn watched(&self, token: Token) -> Option<&Watched> {
         match self.sources.get(token.key()) {
-            Some(Source::Watched(watched)) => Some(watched),
+            Some(Registered::Watched(watched)) => Some(watched),
             _ => None,
         }
     }
 
     pub(crate) fn watched_mut(&mut self, token: Token) -> Option<&mut Watched> {
         match self.sources.get_mut(token.key()) {
-            Some(Source::Watched(watched)) => Some(watched),
+            Some(Registered::Watched(watched)) => Some(watched),
             _ => None,
         }
     }
@@ -37,7 +37,7 @@ impl Engine {
     /// Enters a descriptor, which is not watched yet. On failure it is closed and nothing is left behind.
     pub(crate) fn insert_source(&mut self, watched: Watched) -> io::Result<Token> {
         self.check_takes_sources()?;
-        let token = self.insert(Source::Watched(Box::new(watched)))?;
+        let token = self.insert(Registered::Watched(Box::new(watched)))?;
         self.counters.sources.add(1);
         Ok(token)
     }
@@ -82,7 +82,7 @@ impl Engine {
     /// Takes a source that has been told out of the loop.
     pub(crate) fn retire_source(&mut self, token: Token) {
         self.hold_drain(token, false);
-        let Some(Source::Watched(watched)) = self.sources.remove(token.key()) else { return };
+        let Some(Registered::Watched(watched)) = self.sources.remove(token.key()) else { return };
         for &timer in &watched.timers {
             self.timers.cancel(timer);
         }

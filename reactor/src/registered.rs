@@ -9,7 +9,7 @@ use crate::sys::fd::Fd;
 use crate::timer::TimerId;
 
 /// One slot of a loop's registry. As large as a connection; the rarer kinds are boxed.
-pub(crate) enum Source {
+pub(crate) enum Registered {
     Connection(Connection),
     Listener(Box<Acceptor>),
     Datagram(Box<Datagram>),
@@ -40,12 +40,12 @@ mod tests {
 
     #[test]
     fn leaves_the_registry_room_for_vacant_and_retired() {
-        assert_eq!(size_of::<Option<Option<Source>>>(), size_of::<Connection>());
+        assert_eq!(size_of::<Option<Option<Registered>>>(), size_of::<Connection>());
     }
 
     #[test]
     fn is_no_larger_than_a_connection() {
-        assert_eq!(size_of::<Source>(), size_of::<Connection>());
-        assert_eq!(size_of::<Option<Source>>(), size_of::<Connection>());
+        assert_eq!(size_of::<Registered>(), size_of::<Connection>());
+        assert_eq!(size_of::<Option<Registered>>(), size_of::<Connection>());
     }
 }
