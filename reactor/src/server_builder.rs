@@ -119,7 +119,7 @@ impl<S: 'static> ServerBuilder<S> {
     ///
     /// The signals are blocked from this call on, in the thread that makes it and in those it will start, so one that
     /// comes before the server has started drains it at once. Threads that run already must block them too, or the kernel may
-    /// pick one of those to deliver to; see [`EventLoop::on_signals`]. If the server does not start, they are let through
+    /// pick one of those to deliver to; see [`EventLoop::on_signals`](crate::EventLoop::on_signals). If the server does not start, they are let through
     /// again.
     #[must_use]
     pub fn shutdown_on_signals(mut self, grace: Duration) -> Self {
