@@ -24,9 +24,10 @@ impl BulkShare {
         self.per_connection = limits.write_per_turn;
     }
 
-    /// So many connections wait for it: none takes much more than its part.
+    /// So many connections wait for it: each is sent as much at once as lets all of them have something soon, and no less than it
+    /// takes, for many small sends cost more than a few large ones.
     pub(crate) fn divide(&mut self, waiting: usize, limits: &Limits) {
-        let each = limits.bytes_per_turn / waiting.max(1);
+        let each = limits.bytes_per_turn.saturating_mul(TURNS_PER_ROUND) / waiting.max(1);
         self.per_connection = each.max(limits.low_mark).clamp(1, limits.write_per_turn);
     }
 
@@ -40,6 +41,9 @@ impl BulkShare {
     }
 }
 
+/// Turns within which all who wait have been sent something, if that takes no less than the low mark for each: some 30 ms.
+const TURNS_PER_ROUND: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,7 +56,7 @@ mod tests {
             share.divide(waiting, &limits);
             share.per_connection()
         });
-        assert_eq!(shares, [400, 400, 400, 250, 100, 50, 50]);
+        assert_eq!(shares, [400, 400, 400, 400, 400, 160, 50]);
     }
 
     #[test]

@@ -16,7 +16,8 @@ impl<S: 'static> EventLoop<S> {
             return;
         }
         self.engine.timers.advance(now);
-        while let Some((timer, token)) = self.engine.timers.pop_due() {
+        for _ in 0..self.engine.limits.deadlines_per_turn {
+            let Some((timer, token)) = self.engine.timers.pop_due() else { break };
             self.expire(timer, token);
             self.end_stretch();
         }
@@ -58,7 +59,8 @@ impl<S: 'static> EventLoop<S> {
             return;
         }
         self.engine.idle.advance(&mut self.engine.sources, now);
-        while let Some(index) = self.engine.idle.pop_due(&mut self.engine.sources) {
+        for _ in 0..self.engine.limits.deadlines_per_turn {
+            let Some(index) = self.engine.idle.pop_due(&mut self.engine.sources) else { break };
             let Some(key) = self.engine.sources.key_at(index) else { continue };
             self.expire_if_still_idle(Token::new(self.engine.loop_index, key));
         }

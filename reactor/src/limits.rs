@@ -37,8 +37,8 @@ pub struct Limits {
     /// Bytes read and sent in one turn after which the rest of the bulk waits for the next one: what is left to read on a
     /// connection that was read once, and output of more than [`low_mark`](Self::low_mark). So a request that comes
     /// while thousands of others move large bodies is looked at soon. In a turn it counts twice, for what has happened
-    /// and for what was left over, and is passed by what one connection moves. The more connections have bulk to move the less
-    /// each is sent at once, down to the low mark. Default 4 MiB: a millisecond or two.
+    /// and for what was left over, and is passed by what one connection moves. If more connections have bulk to move than
+    /// sixteen turns take, each is sent less at once, down to the low mark. Default 4 MiB: a millisecond or two.
     pub bytes_per_turn: usize,
     /// Datagrams received from one socket before the next one has its turn; their bytes count as
     /// [`read_per_turn`](Self::read_per_turn) says. Default 256.
@@ -51,6 +51,9 @@ pub struct Limits {
     pub accepts_per_turn: usize,
     /// Messages from other threads handled before sockets have their turn again. Default 1024.
     pub mail_per_turn: usize,
+    /// Timers that fire in one turn, and connections closed as idle in one; what else is due waits for the next turn, behind new
+    /// events. So ten thousand clients whose time is over together do not hold up others. Default 512: a few milliseconds.
+    pub deadlines_per_turn: usize,
     /// Messages from other threads that may wait; one more is refused with [`PostError::Full`](crate::PostError::Full).
     /// Default 65 536. (Threads that post at the same instant may pass it by one message each.)
     pub mailbox: usize,
@@ -138,6 +141,7 @@ impl Default for Limits {
             datagrams_per_call: 32,
             accepts_per_turn: 256,
             mail_per_turn: 1024,
+            deadlines_per_turn: 512,
             mailbox: 65_536,
             high_mark: 256 << 10,
             low_mark: 64 << 10,
@@ -180,6 +184,7 @@ impl Limits {
             ("datagrams_per_call", self.datagrams_per_call),
             ("accepts_per_turn", self.accepts_per_turn),
             ("mail_per_turn", self.mail_per_turn),
+            ("deadlines_per_turn", self.deadlines_per_turn),
             ("mailbox", self.mailbox),
             ("high_mark", self.high_mark),
             ("max_output", self.max_output),

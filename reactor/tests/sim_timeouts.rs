@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reactor::sim::{self, Faults, Peer, PeerState, Seeds, Sim};
 use reactor::{
-    CloseReason, Context, EventLoop, Handler, Input, ListenOptions, ReadProgress, Result, Timeout, Timeouts,
+    CloseReason, Context, EventLoop, Handler, Input, Limits, ListenOptions, ReadProgress, Result, Timeout, Timeouts,
 };
 
 /// What a connection saw, and when.
@@ -369,4 +369,25 @@ fn a_closed_connection_is_kept_until_the_peer_has_all_and_no_longer() {
         event_loop.turn(None).unwrap();
     }
     assert!(sim.now() - answered < Duration::from_millis(500), "kept for {:?}", sim.now() - answered);
+}
+
+#[test]
+fn idle_connections_whose_time_is_over_together_leave_room_for_others_between_them() {
+    let sim = Sim::new(0);
+    let mut limits = Limits::default();
+    limits.deadlines_per_turn = 10;
+    let mut event_loop = EventLoop::with_limits(limits, ()).unwrap();
+    let options = ListenOptions::default().idle_timeout(Duration::from_secs(10));
+    event_loop.listen("127.0.0.1:7", &options, |_peer| Answers).unwrap();
+    let _peers: Vec<_> = (0..100).map(|_| sim.connect("127.0.0.1:7")).collect();
+    sim.run_until(&mut event_loop, || sim.waiting_clients() == 0).unwrap();
+    let mut before = event_loop.metrics().open;
+    assert_eq!(before, 100);
+    while before > 0 {
+        event_loop.turn(None).unwrap();
+        let open = event_loop.metrics().open;
+        assert!(before - open <= 10, "{} were closed in one turn", before - open);
+        before = open;
+    }
+    assert!(sim.now() < Duration::from_secs(13), "closed at {:?}", sim.now());
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Echo, Event, Events, Logged, TestLoop, Transport};
 use more::{Script, dawdle};
-use reactor::{ConnectOptions, Context, Limits, LoopContext, TimerId};
+use reactor::{ConnectOptions, Context, EventLoop, Limits, LoopContext, TimerId};
 
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_millis(200);
@@ -291,4 +291,25 @@ fn a_loop_has_as_many_timers_as_its_limit_and_leaks_no_connection_there() {
     });
     assert_eq!(kinds, (Err(ErrorKind::QuotaExceeded), Err(ErrorKind::QuotaExceeded)));
     server.eventually("what could not be connected is gone", |metrics| metrics.open == 0);
+}
+
+#[test]
+fn timers_that_are_due_together_leave_room_for_others_between_them() {
+    let mut limits = Limits::default();
+    limits.deadlines_per_turn = 100;
+    let mut event_loop = EventLoop::with_limits(limits, Vec::new()).expect("the limits are sound");
+    for number in 0..1000 {
+        let task = move |cx: &mut LoopContext<'_, Vec<u32>>| cx.state().push(number);
+        event_loop.context().run_after(SOON, task).expect("there is room");
+    }
+    dawdle(20 * SOON);
+    let mut turns = 0;
+    while event_loop.state().len() < 1000 {
+        let before = event_loop.state().len();
+        event_loop.turn(Some(common::DEADLINE)).expect("the kernel lets it wait");
+        assert!(event_loop.state().len() - before <= 100);
+        turns += 1;
+    }
+    assert!((10..20).contains(&turns), "{turns} turns: the loop spins, or sleeps");
+    assert_eq!(*event_loop.state(), (0..1000).collect::<Vec<_>>());
 }

@@ -21,6 +21,10 @@ pub(crate) fn limits(random: &mut Random) -> Limits {
     limits.calls_per_turn = 1 + random.index(16);
     limits.accepts_per_turn = 1 + random.index(4);
     limits.mail_per_turn = 1 + random.index(4);
+    if random.chance(0.5) {
+        // More than are due together, or those behind would count as late.
+        limits.deadlines_per_turn = 20 + random.index(50);
+    }
     limits.high_mark = random.magnitude(50_000) as usize;
     limits.low_mark = random.index(limits.high_mark + 1);
     limits.max_output = if random.chance(0.1) { limits.high_mark + random.index(10_000) } else { LARGE_OUTPUT };
