@@ -62,14 +62,19 @@ fn main() -> io::Result<()> {
         let good = scope.spawn(|| time_answers(&options, &over));
         let bad = attack(&options);
         over.store(true, Ordering::Relaxed);
-        bad.and(good.join().expect("it does not panic"))
+        let times = good.join().expect("it does not panic");
+        // Only now they go, for ten thousand that leave at once are another matter.
+        bad.and_then(|clients| {
+            drop(clients);
+            times
+        })
     })?;
     report("by the clock", times)?;
     report("processor time of the server meanwhile", processor)
 }
 
 /// Connects the bad clients, and keeps them for as long as is asked for.
-fn attack(options: &Options) -> io::Result<()> {
+fn attack(options: &Options) -> io::Result<Vec<TcpStream>> {
     let request = match options.kind {
         Kind::NeverRead => format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", options.large),
         Kind::SlowHeader => "GET / HTTP/1.1\r\nX: ".into(),
@@ -89,17 +94,20 @@ fn attack(options: &Options) -> io::Result<()> {
         clients.iter_mut().try_for_each(|client| client.write_all(request.as_bytes()))?;
     }
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(options.seconds) {
-        thread::sleep(PIECES);
+    for round in 0.. {
+        if start.elapsed() >= Duration::from_secs(options.seconds) {
+            break;
+        }
+        thread::sleep(ROUND);
         if !matches!(options.kind, Kind::NeverRead) {
             // Those that the server has given up fail.
-            clients.iter_mut().for_each(|client| _ = client.write(b"x"));
+            clients.iter_mut().skip(round % ROUNDS).step_by(ROUNDS).for_each(|client| _ = client.write(b"x"));
         }
     }
     if let (Some(before), Some(after)) = (before, anonymous()?) {
         writeln!(io::stdout(), "anonymous memory of the server: {before} bytes, then {after}")?;
     }
-    Ok(())
+    Ok(clients)
 }
 
 /// Fetches the small file on a connection of its own again and again, and says how long each took, and how long the server
@@ -134,8 +142,11 @@ fn report(what: &str, mut times: Vec<Duration>) -> io::Result<()> {
     )
 }
 
-/// How often a bad client sends a byte.
-const PIECES: Duration = Duration::from_millis(100);
+/// How often some of the bad clients send a byte.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// In how many rounds each has sent one: a byte a second is the pace of tools that hold servers up so.
+const ROUNDS: usize = 100;
 
 /// How long it is from a good client's answer to the next one.
 const PAUSE: Duration = Duration::from_millis(2);
