@@ -10,10 +10,10 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect, is_readable, lines_of, run, unix_url, wait_for};
+use program_testing::process::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -40,14 +40,12 @@ impl Silent {
 
     /// Waits until the server is up.
     fn connect(&self) -> UnixStream {
-        let end = Instant::now() + DEADLINE;
-        let stream = loop {
-            if let Ok(stream) = UnixStream::connect(socket_in(&self.directory)) {
-                break stream;
-            }
-            assert!(Instant::now() < end, "the server does not come up");
-            thread::sleep(Duration::from_millis(1));
-        };
+        let mut stream = None;
+        eventually("the server is up", || {
+            stream = UnixStream::connect(socket_in(&self.directory)).ok();
+            stream.is_some()
+        });
+        let stream = stream.unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream

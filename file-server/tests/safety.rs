@@ -29,11 +29,13 @@ fn no_name_leads_out_of_the_root() {
     symlink("../../secret", server.path("relative")).unwrap();
     symlink(outer.path().join("secret"), server.path("absolute")).unwrap();
     symlink("..", server.path("up")).unwrap();
-    symlink("/proc/self/root/etc/passwd", server.path("magic")).unwrap();
+    // A link of proc(5) that leads back to the top of the file system, whatever a root is.
+    let secret = outer.path().join("secret");
+    symlink(format!("/proc/self/root{}", secret.display()), server.path("magic")).unwrap();
     symlink("loop", server.path("loop")).unwrap();
     for target in ["/relative", "/absolute", "/up/secret", "/up/", "/magic", "/loop"] {
         let answer = server.get(target);
-        assert_eq!((answer.status, answer.text().contains("root:")), (403, false), "{target}");
+        assert_eq!((answer.status, answer.text() == "secret"), (403, false), "{target}");
     }
     for target in [
         "/../secret",

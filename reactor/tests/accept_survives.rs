@@ -76,7 +76,7 @@ fn a_shortage_is_waited_for_without_spinning() {
     clients[..3].iter_mut().for_each(assert_served);
     eventually("the shortage is met", || server.count("shortages") > 0);
     let (start, before) = (Instant::now(), server.count("turns"));
-    thread::sleep(Duration::from_millis(500));
+    eventually("it tries again and again", || server.count("turns") >= before + 75);
     let (turns, time) = (server.count("turns") - before, start.elapsed());
     // It tries again every 20 ms, and each try is a turn or two.
     assert!(u128::from(turns) <= 10 + time.as_millis() / 20 * 3, "{turns} turns in a shortage of {time:?}");
