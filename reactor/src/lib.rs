@@ -196,6 +196,7 @@ mod histogram;
 mod idle;
 mod input;
 mod interest;
+mod lent;
 mod limits;
 mod linger;
 mod listener_plan;

@@ -1,4 +1,4 @@
-//! What one connection has yet to send, in order: bytes, shared bytes and parts of files.
+//! What one connection has yet to send, in order: bytes, shared bytes, pages that are lent, and parts of files.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 
 use crate::buffer::Buffer;
 use crate::file_range::FileRange;
-use crate::pipe_pool::Pipe;
+use crate::lent::Lent;
+use crate::pipe_pool::{Pipe, PipePool};
 use crate::shared_bytes::SharedBytes;
 use crate::sys::fd::FdRef;
 use crate::sys::{fd_passing, stream};
@@ -29,6 +30,8 @@ pub(crate) struct Output {
 pub(crate) enum Piece {
     Bytes(Buffer),
     Shared(SharedBytes),
+    /// Shared bytes whose pages the kernel is lent.
+    Lent(Lent),
     File(FileRange),
     /// What a relay has moved so far. It waits in the kernel.
     Pipe(Box<Pipe>),
@@ -99,16 +102,24 @@ impl Output {
         fits
     }
 
-    /// Sends in one call what one call takes, of files at most `most` bytes, and forgets what the kernel took.
-    pub(crate) fn send(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
+    /// Sends what one call takes, of files and lent pages at most `most` bytes, and forgets what the kernel took: says how many
+    /// bytes, also before an error. Pages are lent by a pipe of the pool.
+    pub(crate) fn send(&mut self, fd: FdRef<'_>, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
+        if let Some(Piece::Lent(_)) = self.pieces.front() {
+            return self.send_lent(fd, most, pipes);
+        }
+        match self.send_owned(fd, most) {
+            Ok(sent) => (sent, Ok(())),
+            Err(error) => (0, Err(error)),
+        }
+    }
+
+    fn send_owned(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
         let sent = match self.pieces.front_mut() {
             None => return Ok(0),
             Some(Piece::File(range)) => {
                 let sent = range.send(fd, most)?;
-                self.queued -= sent as u64;
-                if range.len() == 0 {
-                    self.pop();
-                }
+                self.forget_reference(sent);
                 return Ok(sent);
             }
             Some(Piece::Pipe(_)) => return self.send_pipe(fd, most),
@@ -117,6 +128,24 @@ impl Output {
         };
         self.forget(sent);
         Ok(sent)
+    }
+
+    /// So many bytes were sent of the first piece, none of which is ours.
+    fn forget_reference(&mut self, sent: usize) {
+        self.queued -= sent as u64;
+        if self.pieces.front().is_some_and(|first| first.len() == 0) {
+            self.pop();
+        }
+    }
+
+    /// Sends the pages of the first piece.
+    #[inline(never)]
+    fn send_lent(&mut self, fd: FdRef<'_>, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
+        let more = self.pieces.len() > 1;
+        let Some(Piece::Lent(lent)) = self.pieces.front_mut() else { return (0, Ok(())) };
+        let (sent, result) = lent.send(fd, most, more, pipes);
+        self.forget_reference(sent);
+        (sent, result)
     }
 
     /// The descriptors of the first piece were sent, and are closed here. What it has of bytes are bytes as others.
@@ -135,7 +164,8 @@ impl Output {
         let Some(first) = self.pieces.front_mut() else { return Ok(0) };
         let sent = match first {
             Piece::File(range) => range.send(fd, most)?,
-            Piece::Pipe(pipe) => pipe.drain(fd, most)?,
+            Piece::Pipe(pipe) => pipe.drain(fd, most, false)?,
+            Piece::Lent(lent) => lent.send_copy(fd, most)?,
             Piece::Passing(passing) => {
                 let bytes = passing.bytes.as_slice();
                 fd_passing::send(fd, &bytes[..bytes.len().min(most)], &passing.fds)?
@@ -173,7 +203,7 @@ impl Output {
         (self.queued, self.held) = (0, 0);
     }
 
-    /// Sends the bytes up to the next part of a file, with which they then share a segment.
+    /// Sends the bytes up to the next part of a file, or pages that are lent, with which they then share a segment.
     fn send_bytes(&self, fd: FdRef<'_>) -> io::Result<usize> {
         if let (1, Some(bytes)) = (self.pieces.len(), self.pieces.front().and_then(Piece::bytes)) {
             return stream::send(fd, bytes);
@@ -184,7 +214,7 @@ impl Output {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        let more = matches!(self.pieces.get(count), Some(Piece::File(_)));
+        let more = matches!(self.pieces.get(count), Some(Piece::File(_) | Piece::Lent(_)));
         stream::send_vectored(fd, &slices[..count], more)
     }
 
@@ -193,7 +223,7 @@ impl Output {
     #[inline(never)]
     fn send_pipe(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
         let Some(Piece::Pipe(pipe)) = self.pieces.front_mut() else { return Ok(0) };
-        let sent = pipe.drain(fd, most)?;
+        let sent = pipe.drain(fd, most, false)?;
         self.queued -= sent as u64;
         if sent == 0 {
             self.pop();
@@ -244,7 +274,16 @@ impl Piece {
         match self {
             Self::File(range) => range.len(),
             Self::Pipe(pipe) => pipe.len() as u64,
+            Self::Lent(lent) => lent.len() as u64,
             _ => self.held() as u64,
+        }
+    }
+
+    /// Many shared bytes in pages of their own are lent.
+    pub(crate) fn lent_if_worth_it(self) -> Self {
+        match self {
+            Self::Shared(bytes) if bytes.is_to_be_lent() => Self::Lent(Lent::new(bytes)),
+            piece => piece,
         }
     }
 
@@ -269,7 +308,7 @@ impl Piece {
         match self {
             Self::Bytes(buffer) => Some(buffer.as_slice()),
             Self::Shared(bytes) => Some(bytes),
-            Self::File(_) | Self::Pipe(_) | Self::Passing(_) => None,
+            Self::Lent(_) | Self::File(_) | Self::Pipe(_) | Self::Passing(_) => None,
         }
     }
 
@@ -277,7 +316,7 @@ impl Piece {
         match self {
             Self::Bytes(buffer) => buffer.consume(count),
             Self::Shared(bytes) => bytes.consume(count),
-            Self::File(_) | Self::Pipe(_) | Self::Passing(_) => {}
+            Self::Lent(_) | Self::File(_) | Self::Pipe(_) | Self::Passing(_) => {}
         }
     }
 }
@@ -319,10 +358,11 @@ mod tests {
         let mut output = Output::default();
         bytes.chunks(23_456).for_each(|chunk| output.push(chunk));
         let mut received = Vec::new();
+        let mut pipes = PipePool::new(0);
         while received.len() < bytes.len() {
-            match output.send(ours.as_fd().into(), usize::MAX) {
-                Ok(sent) => assert!(sent > 0 || output.is_empty()),
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            match output.send(ours.as_fd().into(), usize::MAX, &mut pipes) {
+                (sent, Ok(())) => assert!(sent > 0 || output.is_empty()),
+                (_, Err(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
             let mut part = [0; 65_536];
             let count = theirs.read(&mut part).unwrap();
@@ -346,7 +386,7 @@ mod tests {
         output.push_piece(Piece::File(FileRange::new(file, 9..10).unwrap()));
         assert_eq!((output.len(), output.held()), (22, 18));
         while !output.is_empty() {
-            output.send(ours.as_fd().into(), 2).unwrap();
+            output.send(ours.as_fd().into(), 2, &mut PipePool::new(0)).1.unwrap();
         }
         drop(ours);
         let mut received = String::new();
@@ -391,9 +431,72 @@ mod tests {
         file.write_all(b"0123456789").unwrap();
         let mut output = Output::default();
         output.push_piece(Piece::File(FileRange::new(Arc::new(file), 4..20).unwrap()));
-        assert_eq!(output.send(ours.as_fd().into(), usize::MAX).unwrap(), 6);
-        let error = output.send(ours.as_fd().into(), usize::MAX).unwrap_err();
+        let mut pipes = PipePool::new(0);
+        assert_eq!(output.send(ours.as_fd().into(), usize::MAX, &mut pipes).0, 6);
+        let error = output.send(ours.as_fd().into(), usize::MAX, &mut pipes).1.unwrap_err();
         assert_eq!(error.to_string(), "the file ended after 6 of the 16 bytes that were to be sent");
+    }
+
+    fn in_pages(length: usize) -> SharedBytes {
+        let fill = |bytes: &mut [u8]| {
+            bytes.iter_mut().zip((0..251).cycle()).for_each(|(byte, value)| *byte = value);
+            Ok(())
+        };
+        SharedBytes::in_pages(length, fill).unwrap()
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ioctl on a socketpair")]
+    fn pages_leave_in_their_place_however_they_are_sent() {
+        let pages = in_pages(1_000_000);
+        for copies in [false, true] {
+            let mut pipes = PipePool::new(0);
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let mut output = Output::default();
+            output.push(b"<");
+            output.push_piece(Piece::Shared(pages.clone()).lent_if_worth_it());
+            output.push(b">");
+            assert_eq!((output.len(), output.held()), (1_000_002, 2));
+            let mut received = Vec::new();
+            while received.len() < 1_000_002 {
+                let sent = match copies {
+                    false => output.send(ours.as_fd().into(), 300_000, &mut pipes),
+                    true => match output.send_some(ours.as_fd().into(), 300_000) {
+                        Ok(sent) => (sent, Ok(())),
+                        Err(error) => (0, Err(error)),
+                    },
+                };
+                match sent {
+                    (sent, Ok(())) => assert!(sent <= 300_000 && (sent > 0 || output.is_empty())),
+                    (_, Err(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                let mut part = [0; 65_536];
+                let count = theirs.read(&mut part).unwrap();
+                received.extend_from_slice(&part[..count]);
+            }
+            assert!(received[1..1_000_001] == *pages && received[0] == b'<' && received[1_000_001] == b'>');
+            assert_eq!((output.cost(), output.held(), pages.owners()), (0, 0, 1));
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no vmsplice(2)")]
+    fn what_was_lent_arrives_though_its_owner_is_gone() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut output = Output::default();
+        output.push_piece(Piece::Shared(in_pages(100_000)).lent_if_worth_it());
+        assert_eq!(output.send(ours.as_fd().into(), usize::MAX, &mut PipePool::new(0)).0, 100_000);
+        assert!(output.is_empty());
+        // The pages are unmapped by now, and what is mapped next is written to.
+        let others = SharedBytes::in_pages(100_000, |bytes| {
+            bytes.fill(7);
+            Ok(())
+        });
+        drop(ours);
+        let mut received = Vec::new();
+        theirs.read_to_end(&mut received).unwrap();
+        assert!(received == *in_pages(100_000) && others.unwrap()[0] == 7);
     }
 
     #[test]

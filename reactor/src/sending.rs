@@ -115,12 +115,13 @@ impl Engine {
         self.sent(token, bytes, result)
     }
 
-    /// Sends shared bytes or a part of a file: it waits for the end of the turn, to leave with what else is sent.
+    /// Sends shared bytes, lent pages or a part of a file: it waits for the end of the turn, to leave with what else is sent.
     pub(crate) fn send_piece(&mut self, token: Token, piece: Piece) -> io::Result<()> {
         let Some(connection) = self.connection(token) else { return Err(gone()) };
         if !connection.may_send() {
             return Err(ending());
         }
+        let piece = piece.lent_if_worth_it();
         if let Piece::Shared(bytes) = &piece
             && bytes.len() >= DIRECT
             && self.speaker == Some(token)
@@ -324,7 +325,8 @@ impl Engine {
     /// Sends what waits, within the budget, and does what was to be done once it is sent.
     pub(crate) fn flush(&mut self, token: Token) {
         let (calls_per_turn, share) = (self.limits.calls_per_turn, self.bulk.per_connection());
-        let Some(connection) = self.connection_mut(token) else { return };
+        // By its field, for the pipes are needed too.
+        let Some(Registered::Connection(connection)) = self.sources.get_mut(token.key()) else { return };
         // A send would take the error that says how the attempt to connect ended.
         if matches!(connection.phase, Phase::Connecting | Phase::Closed) {
             return;
@@ -333,7 +335,7 @@ impl Engine {
             self.flush_paced(token)
         } else {
             let (held, tries) = (connection.held(), connection.has(Flag::WRITABLE));
-            let (sent, result) = connection.flush(calls_per_turn, share);
+            let (sent, result) = connection.flush(calls_per_turn, share, &mut self.pipes);
             let left = held - connection.held();
             let emptied = if connection.has(Flag::RELAYED) { connection.take_empty_pipe() } else { None };
             // Who is told already is told again only of what the kernel did not take this time.

@@ -1,13 +1,18 @@
 //! Bytes that many connections send and nobody copies.
 
 use std::fmt;
+use std::io;
 use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
+
+use crate::sys::fd::FdRef;
+use crate::sys::pages::Pages;
 
 /// Bytes with one allocation and any number of owners, on any thread: a clone is a reference, and so is a part.
 ///
 /// What is sent from it by [`Context::send_shared`](crate::Context::send_shared) is not copied, however many connections send it
-/// and however slowly their peers read.
+/// and however slowly their peers read. The kernel makes a copy as it takes the bytes, unless they are
+/// [in pages](Self::in_pages).
 ///
 /// ```
 /// use reactor::SharedBytes;
@@ -18,12 +23,82 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct SharedBytes {
-    bytes: Arc<[u8]>,
+    bytes: Allocation,
     start: usize,
     end: usize,
 }
 
+/// Where the bytes are.
+#[derive(Clone)]
+enum Allocation {
+    Heap(Arc<[u8]>),
+    Pages(Arc<Pages>),
+}
+
 impl SharedBytes {
+    /// So many bytes in memory pages of their own, written by `fill`, to which they are shown as zeros.
+    ///
+    /// Of 32 KiB and more that are sent at once the kernel then takes references to the pages in place of a copy (vmsplice(2),
+    /// splice(2)): for what is sent often, some hundred KiB cost half of the processor time. The bytes never change, so a peer gets what
+    /// they were when they were sent, whenever that leaves. The loop makes a pipe for it; if none can be had, and on kernels that
+    /// refuse, bytes in pages are sent as any others.
+    ///
+    /// They take whole pages, and some microseconds and system calls to make and to drop, so it pays for what is sent several times.
+    /// What waits of them on a connection counts as a part of a file does, not as memory of the connection: whoever makes them
+    /// bounds them, and learns from [`owners`](Self::owners) whether they still wait anywhere.
+    ///
+    /// # Errors
+    /// What `fill` answers; `OutOfMemory`.
+    ///
+    /// ```
+    /// use reactor::SharedBytes;
+    ///
+    /// let poster = SharedBytes::in_pages(100_000, |bytes| {
+    ///     bytes.fill(b'x');
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!((poster.len(), poster.owners()), (100_000, 1));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn in_pages(len: usize, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Self> {
+        if len == 0 {
+            // There is no mapping of no pages.
+            fill(&mut [])?;
+            return Ok(Self::from(Vec::new()));
+        }
+        let pages = Pages::filled(len, fill)?;
+        Ok(Self { bytes: Allocation::Pages(Arc::new(pages)), start: 0, end: len })
+    }
+
+    /// How many share the allocation now: clones and parts of it, and connections on which some of it waits. What the kernel has taken
+    /// and not yet delivered does not count.
+    #[must_use]
+    pub fn owners(&self) -> usize {
+        match &self.bytes {
+            Allocation::Heap(bytes) => Arc::strong_count(bytes),
+            Allocation::Pages(pages) => Arc::strong_count(pages),
+        }
+    }
+
+    /// Whether they are in pages of their own.
+    #[must_use]
+    pub fn is_in_pages(&self) -> bool {
+        matches!(self.bytes, Allocation::Pages(_))
+    }
+
+    /// Whether the kernel is to be lent the pages: of few bytes a copy costs less.
+    pub(crate) fn is_to_be_lent(&self) -> bool {
+        self.len() >= LENT && self.is_in_pages()
+    }
+
+    /// Puts references to the first bytes, `most` at most, into a pipe, and says to how many.
+    pub(crate) fn lend(&self, most: usize, pipe: FdRef<'_>) -> io::Result<usize> {
+        match &self.bytes {
+            Allocation::Pages(pages) => pages.lend(self.start..self.start + self.len().min(most), pipe),
+            Allocation::Heap(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     /// A part of the bytes, with the same allocation behind it.
     ///
     /// # Panics
@@ -41,7 +116,7 @@ impl SharedBytes {
             Bound::Unbounded => self.len(),
         };
         assert!(from <= to && to <= self.len(), "bytes {from} to {to} of {}", self.len());
-        Self { bytes: Arc::clone(&self.bytes), start: self.start + from, end: self.start + to }
+        Self { bytes: self.bytes.clone(), start: self.start + from, end: self.start + to }
     }
 
     /// Takes bytes away from the front.
@@ -55,7 +130,11 @@ impl Deref for SharedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        let bytes = match &self.bytes {
+            Allocation::Heap(bytes) => bytes,
+            Allocation::Pages(pages) => pages.as_slice(),
+        };
+        &bytes[self.start..self.end]
     }
 }
 
@@ -68,7 +147,7 @@ impl AsRef<[u8]> for SharedBytes {
 impl From<Arc<[u8]>> for SharedBytes {
     fn from(bytes: Arc<[u8]>) -> Self {
         let end = bytes.len();
-        Self { bytes, start: 0, end }
+        Self { bytes: Allocation::Heap(bytes), start: 0, end }
     }
 }
 
@@ -102,16 +181,41 @@ impl fmt::Debug for SharedBytes {
     }
 }
 
+/// Of fewer bytes a copy costs less than the calls that lend their pages.
+const LENT: usize = 32 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_in_pages_are_bytes_and_only_many_are_lent() {
+        let fill = |bytes: &mut [u8]| {
+            bytes.iter_mut().zip(0_u8..).for_each(|(byte, value)| *byte = value);
+            Ok(())
+        };
+        let all = SharedBytes::in_pages(LENT + 1, fill).unwrap();
+        let part = all.slice(2..5);
+        assert_eq!((&*part, all.owners()), (&[2, 3, 4][..], 2));
+        assert!(all.is_to_be_lent() && all.slice(1..).is_to_be_lent());
+        assert!(!all.slice(2..).is_to_be_lent() && !SharedBytes::from(vec![0; LENT]).is_to_be_lent());
+        drop(all);
+        assert_eq!((part[0], part.owners()), (2, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_filled_is_not_made() {
+        let error = SharedBytes::in_pages(10, |_| Err(io::ErrorKind::UnexpectedEof.into())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(SharedBytes::in_pages(0, |_| Ok(())).unwrap().is_empty());
+    }
 
     #[test]
     fn a_part_of_a_part_has_the_same_allocation() {
         let all = SharedBytes::from("hello world");
         let part = all.slice(2..=8).slice(1..);
         assert_eq!(&*part, b"lo wor");
-        assert_eq!(Arc::strong_count(&all.bytes), 2);
+        assert_eq!(all.owners(), 2);
         assert!(all.slice(11..).is_empty());
     }
 

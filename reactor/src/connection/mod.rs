@@ -196,6 +196,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::limits::Limits;
+    use crate::pipe_pool::PipePool;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
@@ -216,7 +217,7 @@ mod tests {
         let (mut connection, _peer) = pair();
         connection.queue(b"hello");
         assert!(connection.extra.is_some());
-        assert_eq!(connection.flush(1, usize::MAX).0, 5);
+        assert_eq!(connection.flush(1, usize::MAX, &mut PipePool::new(0)).0, 5);
         assert!(connection.extra.is_none());
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 
 use super::{Connection, Flag};
 use crate::output::Piece;
+use crate::pipe_pool::PipePool;
 use crate::sys::stream::{self, Moved};
 
 impl Connection {
@@ -38,9 +39,9 @@ impl Connection {
         self.sent(result)
     }
 
-    /// Sends from the queue, at most `calls` times and, of files, `most` bytes; says how many bytes the kernel took, also
-    /// before an error.
-    pub(crate) fn flush(&mut self, calls: usize, most: usize) -> (usize, io::Result<()>) {
+    /// Sends from the queue, at most `calls` times and, of files and lent pages, `most` bytes; says how many bytes the kernel took,
+    /// also before an error. Pages are lent by a pipe of the pool.
+    pub(crate) fn flush(&mut self, calls: usize, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
         let mut total = 0;
         for _ in 0..calls {
             let Some(extra) = &mut self.extra else { break };
@@ -48,10 +49,13 @@ impl Connection {
                 break;
             }
             let left = most - total;
-            let result = self.extra.as_mut().map_or(Ok(0), |extra| extra.output.send(self.fd.as_fd(), left));
-            match self.sent(result) {
-                Ok(sent) => total += sent,
-                Err(error) => return (total, Err(error)),
+            let (sent, result) = match &mut self.extra {
+                Some(extra) => extra.output.send(self.fd.as_fd(), left, pipes),
+                None => (0, Ok(())),
+            };
+            total += sent;
+            if let Err(error) = self.sent(result.map(|()| sent)) {
+                return (total, Err(error));
             }
         }
         self.drop_idle_extra();

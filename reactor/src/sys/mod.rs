@@ -42,6 +42,7 @@ pub(crate) mod fd_passing;
 pub(crate) mod file;
 pub(crate) mod inotify;
 pub(crate) mod option;
+pub(crate) mod pages;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod signal;

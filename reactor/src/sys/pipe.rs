@@ -42,26 +42,28 @@ pub(crate) fn from_socket(socket: FdRef<'_>, pipe: FdRef<'_>, count: usize) -> i
     retry(|| {
         #[cfg(feature = "chaos")]
         let count = chaos::before_moving(Direction::Recv, socket, count).map_err(io::Error::from_raw_os_error)?;
-        splice(socket, pipe, count)
+        splice(socket, pipe, count, FLAGS)
     })
 }
 
-/// Moves up to `count` bytes of a pipe into a socket, perhaps only the first of them.
+/// Moves up to `count` bytes of a pipe into a socket, perhaps only the first of them. `more` tells that something is to follow at
+/// once, so that a short segment waits for it.
 ///
 /// splice(2) takes no `MSG_NOSIGNAL`: on a socket whose peer is gone it raises SIGPIPE, which the Rust runtime ignores.
-pub(crate) fn to_socket(pipe: FdRef<'_>, socket: FdRef<'_>, count: usize) -> io::Result<usize> {
+pub(crate) fn to_socket(pipe: FdRef<'_>, socket: FdRef<'_>, count: usize, more: bool) -> io::Result<usize> {
     simulated!(socket, retry(|| crate::sim::calls::splice_out(pipe.as_raw_fd(), socket.as_raw_fd(), count)));
     retry(|| {
         #[cfg(feature = "chaos")]
         let count = chaos::before_moving(Direction::Send, socket, count).map_err(io::Error::from_raw_os_error)?;
-        splice(pipe, socket, count)
+        splice(pipe, socket, count, if more { FLAGS | libc::SPLICE_F_MORE } else { FLAGS })
     })
 }
 
-fn splice(from: FdRef<'_>, to: FdRef<'_>, count: usize) -> io::Result<usize> {
-    const FLAGS: c_uint = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+const FLAGS: c_uint = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+
+fn splice(from: FdRef<'_>, to: FdRef<'_>, count: usize, flags: c_uint) -> io::Result<usize> {
     // SAFETY: both descriptors are open, and without offsets the kernel touches no memory of ours.
     check_count(unsafe {
-        libc::splice(from.as_raw_fd(), ptr::null_mut(), to.as_raw_fd(), ptr::null_mut(), count, FLAGS)
+        libc::splice(from.as_raw_fd(), ptr::null_mut(), to.as_raw_fd(), ptr::null_mut(), count, flags)
     })
 }

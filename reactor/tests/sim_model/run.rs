@@ -86,7 +86,8 @@ impl<'a> Run<'a> {
             let client = expected.borrow()[&peer.to_string()];
             let role = match random.below(13) {
                 0..5 => Role::Echo,
-                5..7 => Role::Producer(random.magnitude(files::LONGEST as u64) as usize),
+                5 => Role::Producer(random.magnitude(files::LONGEST as u64) as usize),
+                6 => Role::Producer(files::LONGEST),
                 7..10 => Role::Relay,
                 10..12 => Role::Proxy,
                 _ => Role::Member,
@@ -206,8 +207,8 @@ impl<'a> Run<'a> {
             let most = match account.relayed_to {
                 Some(_) => high_mark.max(account.queued_before),
                 None if account.echoes => max_output.min(high_mark + account.largest),
-                // Of a file that is sent, nothing is in memory.
-                None => max_output.max(low_mark + files::PIECE),
+                // Of a file that is sent, and of pages that are lent, nothing is in memory of the connection.
+                None => max_output.max(low_mark + files::LONGEST),
             };
             assert!(queued <= most, "{queued} bytes of output of {number} wait, of {most} at most: {account:?}");
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use reactor::sim::{self, Random};
 use reactor::{
-    CloseReason, ConnId, ConnectOptions, Context, Handler, Input, Reconnect, Result, SocketAddress, TimerId,
+    CloseReason, ConnId, ConnectOptions, Context, Handler, Input, Reconnect, Result, SharedBytes, SocketAddress,
+    TimerId,
 };
 
 use crate::bounds;
@@ -241,7 +242,11 @@ impl Subject {
                 return cx.close_after_flush();
             }
             let count = left.min(self.random.magnitude(files::PIECE as u64) as usize);
-            if self.random.chance(self.whims) {
+            if left >= LENT && self.random.chance(self.whims) {
+                self.account().offered += left;
+                cx.send_shared(in_pages(&pattern.bytes(sent, left))?)?;
+                self.account().sent += left;
+            } else if self.random.chance(self.whims) {
                 self.account().offered += count;
                 let (file, range) = files::piece(pattern, sent, count);
                 cx.send_file(file, range)?;
@@ -476,4 +481,15 @@ impl Handler<Shared> for Subject {
             self.leave_partner(cx);
         }
     }
+}
+
+/// Of so many bytes in pages and more the kernel is lent the pages.
+const LENT: usize = 32 << 10;
+
+fn in_pages(bytes: &[u8]) -> io::Result<SharedBytes> {
+    let fill = |pages: &mut [u8]| {
+        pages.copy_from_slice(bytes);
+        Ok(())
+    };
+    SharedBytes::in_pages(bytes.len(), fill)
 }

@@ -19,7 +19,7 @@ fn fill(stage: &mut Stage, what: &str, from: &Fd, to: &Fd, count: usize) {
 }
 
 fn drain(stage: &mut Stage, what: &str, from: &Fd, to: &Fd, count: usize) {
-    let result = pipe::to_socket(from.as_fd(), to.as_fd(), count);
+    let result = pipe::to_socket(from.as_fd(), to.as_fd(), count, false);
     stage.saw_result(what, result);
 }
 
