@@ -10,6 +10,7 @@ use crate::access_log::ledger::{Size, Subject};
 use crate::connection::HttpConnection;
 use crate::entry::{Content, Entry, Representation};
 use crate::feed::{Feed, Part};
+use crate::hot;
 use crate::http::authorization::challenge;
 use crate::http::conditional::{self, Outcome, Validators};
 use crate::http::cors;
@@ -68,7 +69,10 @@ pub(crate) fn ready(
     let sent = form.with_ready(&date, |bytes| cx.send(bytes).map(|()| bytes.len()))?;
     match form.whole_when_ready() {
         Some(content) => Ok(sent - content.len()),
-        None => send_content(to, cx, Chosen { entry, form }, 0..form.len()).map(|()| sent),
+        None => {
+            hot::note(cx, entry, form);
+            send_content(to, cx, Chosen { entry, form }, 0..form.len()).map(|()| sent)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Cache {
     /// Each entry has a number of its own, so that the clock knows one from a later one of the same name.
     next: u64,
     bounds: Caching,
-    /// What is no longer kept and has an open file, which may take long to close: its room on the disk is given back then.
+    /// What is no longer kept and takes long to drop, or is still being sent from memory.
     retired: Vec<Rc<Entry>>,
 }
 
@@ -68,18 +68,18 @@ impl Cache {
         Some(Rc::clone(&slot.entry))
     }
 
-    /// Keeps an entry, in place of what was kept under its name, and says what had to go for it.
-    pub fn insert(&mut self, name: &Rc<[u8]>, entry: Rc<Entry>, now: Instant) -> Vec<Rc<[u8]>> {
+    /// Keeps an entry that is true since `since`, in place of what was kept under its name, and says what had to go for it.
+    pub fn insert(&mut self, name: &Rc<[u8]>, entry: Rc<Entry>, since: Instant) -> Vec<Rc<[u8]>> {
         self.remove(name);
         let mut gone = Vec::new();
         if entry.cost() > self.bounds.bytes {
-            entry.watched.set(false);
+            self.retire(&entry);
             return vec![Rc::clone(name)];
         }
         self.bytes += entry.cost();
         self.changes += 1;
         self.next += 1;
-        let slot = Slot { entry, number: self.next, used: Cell::new(false), since: now };
+        let slot = Slot { entry, number: self.next, used: Cell::new(false), since };
         self.entries.insert(Rc::clone(name), slot);
         self.clock.push_back((Rc::clone(name), self.next));
         while self.entries.len() > self.bounds.files || self.bytes > self.bounds.bytes {
@@ -141,12 +141,12 @@ impl Cache {
 
     fn retire(&mut self, entry: &Rc<Entry>) {
         entry.watched.set(false);
-        if entry.has_open_file() {
+        if entry.is_slow_to_drop() {
             self.retired.push(Rc::clone(entry));
         }
     }
 
-    /// Whether anything that is no longer kept waits to be closed.
+    /// Whether anything that is no longer kept waits to be dropped.
     #[must_use]
     pub fn has_retired(&self) -> bool {
         !self.retired.is_empty()
@@ -156,12 +156,32 @@ impl Cache {
     pub fn take_retired(&mut self) -> Vec<Entry> {
         let mut free = Vec::new();
         for entry in std::mem::take(&mut self.retired) {
+            if entry.is_being_sent() {
+                self.retired.push(entry);
+                continue;
+            }
             match Rc::try_unwrap(entry) {
                 Ok(entry) => free.push(entry),
                 Err(used) => self.retired.push(used),
             }
         }
         free
+    }
+
+    /// Whether so many bytes more may be put in pages. They are not if what slow clients are still being sent of pages, and is not
+    /// kept any more, takes as much memory as may be kept: else such clients could make it any amount.
+    #[must_use]
+    pub fn has_room_for_pages(&self, bytes: usize) -> bool {
+        let lingering: usize = self.retired.iter().map(|entry| entry.cost()).sum();
+        lingering < self.bounds.bytes && bytes < self.bounds.bytes
+    }
+
+    /// Keeps a copy of an entry in its place, as old as that is, and says what had to go for it; `None` if that is kept no longer.
+    pub fn replace(&mut self, entry: &Rc<Entry>, copy: Rc<Entry>) -> Option<Vec<Rc<[u8]>>> {
+        let (name, slot) = self.entries.iter().find(|(_, slot)| Rc::ptr_eq(&slot.entry, entry))?;
+        let (name, since) = (Rc::clone(name), slot.since);
+        copy.watched.set(entry.watched.get());
+        Some(self.insert(&name, copy, since))
     }
 
     /// Moves the clock on by one, and gives up what was not used since it last came by.

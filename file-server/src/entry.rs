@@ -30,7 +30,7 @@ pub struct Entry {
 }
 
 /// One form of a file's content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Representation {
     /// How it is compressed.
     pub coding: Coding,
@@ -46,6 +46,8 @@ pub struct Representation {
     pub validators: Vec<u8>,
     /// The lines that go with its content.
     pub description: Vec<u8>,
+    /// How often all of it was asked for since it is kept.
+    pub asked: Cell<u32>,
     /// Whether another form is sent to who asks in another way.
     varies: bool,
     /// The answer to the common request, and the second whose Date it tells.
@@ -62,7 +64,7 @@ pub enum Content {
 }
 
 /// A whole answer, or its head if the content is not small.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 struct Ready {
     answer: Vec<u8>,
     date: Option<HttpDate>,
@@ -75,10 +77,28 @@ impl Entry {
         self.compressed.iter().map(Representation::cost).sum::<usize>() + self.plain.cost()
     }
 
-    /// Whether any form of it is an open file.
+    /// Whether any form of it is an open file, whose room on the disk may be given back when it is closed, or many pages.
     #[must_use]
-    pub fn has_open_file(&self) -> bool {
-        self.representations().any(|form| matches!(form.content, Content::File(_)))
+    pub fn is_slow_to_drop(&self) -> bool {
+        self.representations().any(|form| matches!(form.content, Content::File(_)) || form.pages().is_some())
+    }
+
+    /// The same file with the content of a form, by its number, in pages of their own.
+    #[must_use]
+    pub fn with_pages(&self, form: usize, pages: &SharedBytes) -> Self {
+        let copy = |(number, it): (usize, &Representation)| match number == form {
+            true => it.in_pages(pages.clone()),
+            false => it.clone(),
+        };
+        let mut forms = self.representations().enumerate().map(copy);
+        let plain = forms.next().unwrap_or_else(|| self.plain.clone());
+        Self { plain, compressed: forms.collect(), settled: self.settled, watched: self.watched.clone() }
+    }
+
+    /// Whether pages of it wait on any connection.
+    #[must_use]
+    pub fn is_being_sent(&self) -> bool {
+        self.representations().filter_map(Representation::pages).any(|pages| pages.owners() > 1)
     }
 
     /// The forms of its content, the plain one first.
@@ -154,7 +174,13 @@ impl Representation {
         write_description(&mut description, coding, &media_type);
         let ready = RefCell::new(Ready { answer: Vec::new(), date: None });
         let varies = style.varies;
-        Self { coding, attributes, etag, media_type, content, validators, description, varies, ready }
+        let asked = Cell::new(0);
+        Self { coding, attributes, etag, media_type, content, validators, description, asked, varies, ready }
+    }
+
+    /// The same form with its content in pages of their own.
+    fn in_pages(&self, pages: SharedBytes) -> Self {
+        Self { content: Content::Bytes(pages), ready: RefCell::default(), ..self.clone() }
     }
 
     /// The field that says on what the choice of this form depends, if there is a choice. A refusal that is for this form alone
@@ -208,6 +234,14 @@ impl Representation {
     pub fn whole_when_ready(&self) -> Option<&[u8]> {
         match &self.content {
             Content::Bytes(bytes) if bytes.len() <= READY => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The content, if it is in pages of its own.
+    fn pages(&self) -> Option<&SharedBytes> {
+        match &self.content {
+            Content::Bytes(bytes) if bytes.is_in_pages() => Some(bytes),
             _ => None,
         }
     }
@@ -277,6 +311,21 @@ mod tests {
             assert!(answer.starts_with(&format!("HTTP/1.1 200 OK\r\nDate: {}\r\n", date.as_str())), "{answer}");
             assert!(answer.contains("\r\nContent-Length: 5\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
         }
+    }
+
+    #[test]
+    fn a_copy_in_pages_is_the_same_but_for_where_its_bytes_are() {
+        let entry = Entry::of_bytes(vec![b'x'; 50_000]);
+        let pages = SharedBytes::in_pages(50_000, |bytes| {
+            bytes.fill(b'x');
+            Ok(())
+        });
+        let pages = pages.unwrap();
+        let copy = entry.with_pages(0, &pages);
+        assert!(copy.is_slow_to_drop() && copy.is_being_sent() && !entry.is_slow_to_drop());
+        drop(pages);
+        assert!(!copy.is_being_sent());
+        assert_eq!((copy.cost(), copy.plain.etag.as_bytes()), (entry.cost(), entry.plain.etag.as_bytes()));
     }
 
     #[test]

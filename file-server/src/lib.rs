@@ -26,6 +26,7 @@ pub mod cache;
 pub mod connection;
 pub mod entry;
 pub mod feed;
+mod hot;
 pub mod http;
 pub mod identity;
 pub mod jobs;

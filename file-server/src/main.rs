@@ -77,7 +77,6 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     let mut builder = Server::with_state(state)
         .threads(options.threads)
         .pin_threads(options.pin)
-        .limits(Options::limits())
         .workers(WorkerOptions::default().threads(options.workers))
         .max_connections(options.max_connections.unwrap_or(usize::MAX))
         .shutdown_on_signals(options.shutdown_timeout);

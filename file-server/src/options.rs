@@ -18,7 +18,7 @@ use file_server::storage::{Fsync, Storage, StorageOptions};
 use file_server::users::Users;
 use program::sharing::HowToShare;
 use program::{cli, logging};
-use reactor::{Address, Limits};
+use reactor::Address;
 use tracing_subscriber::filter::Targets;
 
 /// Serve a directory over HTTP, and receive files.
@@ -332,14 +332,6 @@ impl Options {
         };
         Caching { check, files: self.cache_files, bytes: self.cache_size, max_age: self.cache_max_age }
     }
-
-    /// The bounds of each loop.
-    pub(crate) fn limits() -> Limits {
-        let mut limits = Limits::default();
-        // One large download is a fraction of a millisecond ahead of the small ones that wait meanwhile.
-        limits.write_per_turn = 512 << 10;
-        limits
-    }
 }
 
 /// What goes into a header as it is, and must not end it.
@@ -386,7 +378,6 @@ mod tests {
     #[test]
     fn options_go_together() {
         Options::command().debug_assert();
-        Options::limits().check().unwrap();
     }
 
     #[test]

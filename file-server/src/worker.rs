@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reactor::{ConnId, Context, JobPanic, LoopContext, Result};
+use reactor::{ConnId, Context, JobPanic, LoopContext, Result, SharedBytes};
 
 use crate::access_log::ledger::Unlogged;
 use crate::cache::Cache;
@@ -47,7 +47,7 @@ pub struct Worker {
     pub room: Vec<u8>,
     /// Whose answers are not logged yet.
     pub(crate) unlogged: Unlogged,
-    cache: Cache,
+    pub(crate) cache: Cache,
     memo: Memo,
     /// Whether a head alone decides on the answer: nothing is to be logged, and nobody to be known.
     memoizes: bool,
@@ -248,6 +248,15 @@ impl Worker {
         }
         self.tally.cached(&self.cache);
         entry
+    }
+
+    /// Keeps a form of an entry in pages, if nothing has happened to the file meanwhile.
+    pub(crate) fn keep_in_pages(&mut self, entry: &Rc<Entry>, form: usize, pages: &SharedBytes) {
+        self.forget_changed();
+        let gone = self.cache.replace(entry, Rc::new(entry.with_pages(form, pages)));
+        gone.iter().flatten().for_each(|name| self.forget(name));
+        self.memo.tidy(self.cache.changes());
+        self.tally.cached(&self.cache);
     }
 
     /// What is kept is what was found.

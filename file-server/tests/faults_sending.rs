@@ -114,6 +114,23 @@ fn answers_that_the_kernel_refuses_leave_with_the_next_edge() {
     faulty.stop(&["sendto", "sendfile", "recvfrom"]);
 }
 
+#[test]
+fn pages_that_the_kernel_does_not_take_are_copied_or_lent_again() {
+    let all_fail = ["vmsplice:error=ENOMEM"].as_slice();
+    let some_fail = ["vmsplice:error=ENOMEM:when=4+4", "splice:error=EAGAIN:when=3+5"].as_slice();
+    let without_pipes = ["pipe2:error=EMFILE"].as_slice();
+    let content = pattern(400_000);
+    for (faults, calls) in
+        [(all_fail, vec!["vmsplice"]), (some_fail, vec!["vmsplice", "splice"]), (without_pipes, vec!["pipe2"])]
+    {
+        let Some(faulty) = Faulty::start(faults, &[]) else { return };
+        faulty.server.write("medium", &content);
+        // Often enough for it to be kept in pages, and then some.
+        assert_nudged_answers(faulty.server.connect(), "medium", &content, 100);
+        faulty.stop(&calls);
+    }
+}
+
 /// The body of an answer as far as it came, and whether that is all of it.
 fn body_of(mut stream: TcpStream) -> (Vec<u8>, bool) {
     let head = read_answer(&mut stream, true);
