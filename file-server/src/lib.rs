@@ -13,7 +13,7 @@
 //! receiving, removing       PUT and DELETE
 //! reception, memory, jobs   bodies on their way to the disk
 //! storage     files as they are received: whole under their name, or not there
-//! struct_upload             the other protocol
+//! struct_upload, struct_header   the other protocol
 //! http        the protocol as pure functions
 //! ```
 
@@ -43,6 +43,7 @@ pub mod root;
 pub mod settings;
 pub mod shared;
 pub mod storage;
+mod struct_header;
 pub mod struct_upload;
 mod unwanted;
 pub mod users;

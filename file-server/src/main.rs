@@ -107,7 +107,7 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     Ok(builder)
 }
 
-fn struct_options(settings: &Settings, shared: &Shared) -> StructOptions {
+fn struct_options(settings: &Settings, shared: &Arc<Shared>) -> StructOptions {
     StructOptions {
         root: Arc::clone(&settings.root),
         storage: Arc::clone(&settings.storage),
@@ -115,7 +115,7 @@ fn struct_options(settings: &Settings, shared: &Shared) -> StructOptions {
         max_size: settings.uploads.max_size.unwrap_or(u64::MAX),
         header_timeout: settings.timeouts.header,
         body_timeout: settings.timeouts.body,
-        counts: Arc::clone(&shared.struct_uploads),
+        shared: Arc::clone(shared),
     }
 }
 

@@ -10,8 +10,7 @@ use crate::http::head::{Message, ResponseHead};
 use crate::http::method::Method;
 use crate::http::request::{self, Request};
 use crate::http::status::Status;
-use crate::shared::Totals;
-use crate::struct_upload::UploadCounts;
+use crate::shared::{Totals, UploadCounts};
 use crate::worker::Worker;
 
 /// A connection of one who asks. It is closed after the answer, so that it holds nobody up in a drain.

@@ -12,7 +12,6 @@ use reactor::ServerHandle;
 use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::http::status::Status;
-use crate::struct_upload::UploadCounts;
 use crate::worker::Worker;
 
 /// What all loops share.
@@ -23,7 +22,16 @@ pub struct Shared {
     tallies: Mutex<Vec<Arc<Tally>>>,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     /// What came of uploads by the struct protocol.
-    pub struct_uploads: Arc<UploadCounts>,
+    pub struct_uploads: UploadCounts,
+}
+
+/// How many uploads ended how. The threads that count share it, for an upload costs far more than that.
+#[derive(Debug, Default)]
+pub struct UploadCounts {
+    /// The file is stored.
+    pub stored: AtomicU64,
+    /// It was refused, or broke off.
+    pub failed: AtomicU64,
 }
 
 /// What one loop has counted. Only its own thread counts.

@@ -11,21 +11,25 @@
 //! One file a connection: the server closes it after the second "ok", and ignores what comes behind the content. A refusal
 //! closes it without "ok".
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reactor::{CloseReason, Context, Handler, Input, Result, SocketAddress, TimerId};
 
+use crate::access_log::{self, End, Record};
+use crate::http::status::Status;
 use crate::jobs;
 use crate::memory::Memory;
+use crate::receiving::status_of_error;
 use crate::reception::{self, Receiver, Reception, Sink};
 use crate::root::{Refusal, Root};
+use crate::shared::Shared;
 use crate::storage::{Incoming, Storage, Stored};
+use crate::struct_header::{self, HEADER, Rejection};
 
 /// What all connections of a listener have in common.
 #[derive(Clone, Debug)]
@@ -42,17 +46,8 @@ pub struct StructOptions {
     pub header_timeout: Duration,
     /// How long the content may stand still.
     pub body_timeout: Duration,
-    /// What came of those that ended.
-    pub counts: Arc<UploadCounts>,
-}
-
-/// How many uploads ended how. The threads that count share it, for an upload costs far more than that.
-#[derive(Debug, Default)]
-pub struct UploadCounts {
-    /// The file is stored.
-    pub stored: AtomicU64,
-    /// It was refused, or broke off.
-    pub failed: AtomicU64,
+    /// Where what came of them is counted and logged.
+    pub shared: Arc<Shared>,
 }
 
 /// One connection of the protocol, which is one file.
@@ -62,6 +57,8 @@ pub struct StructUpload {
     peer: SocketAddress,
     name: String,
     size: u64,
+    /// As the access log has the name, and when it came.
+    asked: Option<(String, Instant)>,
     stage: Stage,
     /// Looks whether anything comes.
     timer: Option<TimerId>,
@@ -86,14 +83,17 @@ impl StructUpload {
     #[must_use]
     pub fn new(options: Arc<StructOptions>, peer: SocketAddress) -> Self {
         let (name, stage) = (String::new(), Stage::Header);
-        Self { options, peer, name, size: 0, stage, timer: None, told: false }
+        Self { options, peer, name, size: 0, asked: None, stage, timer: None, told: false }
     }
 
     /// Looks at the header and has a place made for the file. What has come of the content waits meanwhile.
     fn begin<S: 'static>(&mut self, cx: &mut Context<'_, S>, header: &[u8; HEADER]) -> Result {
-        let (name, size) = match read_header(header, &self.options) {
+        if self.options.shared.access_log().is_some() {
+            self.asked = Some((struct_header::target(header), cx.now()));
+        }
+        let (name, size) = match struct_header::read(header, &self.options.root, self.options.max_size) {
             Ok(found) => found,
-            Err(flaw) => return self.refuse(cx, flaw),
+            Err(rejection) => return self.refuse(cx, &rejection),
         };
         (self.name, self.size) = (name.to_owned(), size);
         self.stage = Stage::Opening;
@@ -102,15 +102,19 @@ impl StructUpload {
         let open = move |()| open(&options, &name, size);
         match jobs::run_for(cx, (), open, Self::opened::<S>) {
             Ok(()) => Ok(()),
-            Err(()) => self.refuse(cx, "the server is overloaded"),
+            Err(()) => self.refuse(cx, &Rejection::new(Status::SERVICE_UNAVAILABLE, "the server is overloaded")),
         }
     }
 
     /// There is a place for the file, or there cannot be.
-    fn opened<S: 'static>(&mut self, cx: &mut Context<'_, S>, opened: io::Result<Incoming>) -> Result {
+    fn opened<S: 'static>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        opened: std::result::Result<Incoming, Rejection>,
+    ) -> Result {
         let incoming = match opened {
             Ok(incoming) => incoming,
-            Err(error) => return self.refuse(cx, error),
+            Err(rejection) => return self.refuse(cx, &rejection),
         };
         cx.send(OK)?;
         let length = Some(self.size);
@@ -140,29 +144,59 @@ impl StructUpload {
         Ok(())
     }
 
-    /// Closes the connection without "ok", and tells the log why.
-    fn refuse<S>(&mut self, cx: &mut Context<'_, S>, why: impl fmt::Display) -> Result {
-        self.tell(&format_args!("refused: {why}"));
+    /// Closes the connection without "ok", and tells the logs why.
+    fn refuse<S>(&mut self, cx: &mut Context<'_, S>, rejection: &Rejection) -> Result {
+        self.tell(Some(rejection.status), &format_args!("refused: {rejection}"));
         cx.close();
         Ok(())
     }
 
-    /// Tells the log how it ended, if it was not told before.
-    fn tell(&mut self, what: &dyn fmt::Display) {
+    /// Tells the logs how it failed, if they were not told before. Without a status it is the client who has ended it.
+    fn tell(&mut self, status: Option<Status>, what: &dyn fmt::Display) {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        self.options.counts.failed.fetch_add(1, Ordering::Relaxed);
+        self.options.shared.struct_uploads.failed.fetch_add(1, Ordering::Relaxed);
         match &*self.name {
             "" => tracing::warn!("struct upload from {}: {what}", self.peer),
             name => tracing::warn!("struct upload of {name:?} from {}: {what}", self.peer),
+        }
+        self.log(status, Some(&what.to_string()));
+    }
+
+    /// Writes its line of the access log, which is like that of a PUT.
+    fn log(&self, status: Option<Status>, error: Option<&str>) {
+        let Some(log) = self.options.shared.access_log() else { return };
+        let (target, took) = match &self.asked {
+            Some((target, begun)) => (&**target, begun.elapsed()),
+            None => ("-", Duration::ZERO),
+        };
+        let line = log.line(&Record {
+            time: access_log::time_before(took),
+            client: &access_log::client_name(&self.peer),
+            protocol: "struct",
+            method: self.asked.as_ref().map(|_| "PUT"),
+            target: target.as_bytes(),
+            version: "STRUCT/1",
+            status: status.map_or(access_log::UNANSWERED, Status::code),
+            error,
+            ..Record::default()
+        });
+        log.add(&line, End { bytes: self.come(), took, complete: status.is_some() });
+    }
+
+    /// How much of the content has come.
+    fn come(&self) -> u64 {
+        match &self.stage {
+            Stage::Content(reception) => reception.come(),
+            Stage::Header | Stage::Opening | Stage::Stored => 0,
         }
     }
 
     /// How far it has come.
     fn extent(&self) -> String {
         match &self.stage {
-            Stage::Content(reception) => format!("after {} of {} bytes", reception.come(), self.size),
+            Stage::Content(_) => format!("after {} of {} bytes", self.come(), self.size),
             Stage::Header | Stage::Opening | Stage::Stored => "before its content".to_owned(),
         }
     }
@@ -193,9 +227,9 @@ impl<S: 'static> Handler<S> for StructUpload {
         match &self.stage {
             // Somebody looked whether there is a server.
             Stage::Header if partial == 0 => {}
-            Stage::Header => self.tell(&format_args!("ended after {partial} of {HEADER} bytes of the header")),
+            Stage::Header => self.tell(None, &format_args!("ended after {partial} of {HEADER} bytes of the header")),
             Stage::Content(reception) if reception.is_whole() => return Ok(()),
-            Stage::Opening | Stage::Content(_) => self.tell(&format_args!("ended {}", self.extent())),
+            Stage::Opening | Stage::Content(_) => self.tell(None, &format_args!("ended {}", self.extent())),
             Stage::Stored => {}
         }
         cx.close_after_flush()
@@ -204,7 +238,10 @@ impl<S: 'static> Handler<S> for StructUpload {
     fn on_timer(&mut self, cx: &mut Context<'_, S>, _: TimerId) -> Result {
         let timeout = self.options.body_timeout;
         let silent = match &self.stage {
-            Stage::Header => return self.refuse(cx, "the header did not come in time"),
+            Stage::Header => {
+                let late = Rejection::new(Status::REQUEST_TIMEOUT, "the header did not come in time");
+                return self.refuse(cx, &late);
+            }
             Stage::Opening | Stage::Stored => return Ok(()),
             // It is us who are slow.
             Stage::Content(reception) if reception.is_busy() => return self.watch(cx, timeout),
@@ -214,7 +251,8 @@ impl<S: 'static> Handler<S> for StructUpload {
             self.timer = Some(cx.set_timer(timeout - silent)?);
             return Ok(());
         }
-        self.tell(&format_args!("given up {}: nothing came for {timeout:?}", self.extent()));
+        let what = format!("given up {}: nothing came for {timeout:?}", self.extent());
+        self.tell(Some(Status::REQUEST_TIMEOUT), &what);
         cx.close();
         Ok(())
     }
@@ -228,15 +266,11 @@ impl<S: 'static> Handler<S> for StructUpload {
     }
 
     fn on_close(&mut self, cx: &mut Context<'_, S>, reason: &CloseReason) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Stored);
-        match stage {
-            Stage::Header | Stage::Stored => {}
-            Stage::Opening => self.tell(&format_args!("ended before its content: {reason}")),
-            Stage::Content(reception) => {
-                let (come, size) = (reception.come(), self.size);
-                self.tell(&format_args!("ended after {come} of {size} bytes: {reason}"));
-                jobs::discard(cx, reception);
-            }
+        if matches!(self.stage, Stage::Opening | Stage::Content(_)) {
+            self.tell(None, &format_args!("ended {}: {reason}", self.extent()));
+        }
+        if let Stage::Content(reception) = std::mem::replace(&mut self.stage, Stage::Stored) {
+            jobs::discard(cx, reception);
         }
     }
 }
@@ -252,46 +286,34 @@ impl<S: 'static> Receiver<S> for StructUpload {
     }
 
     fn received(&mut self, cx: &mut Context<'_, S>, outcome: io::Result<Stored>) -> Result {
-        if let Err(error) = outcome {
-            return self.refuse(cx, format_args!("it cannot be stored: {error}"));
-        }
-        self.options.counts.stored.fetch_add(1, Ordering::Relaxed);
+        let status = match outcome {
+            Ok(Stored::Replaced(_)) => Status::NO_CONTENT,
+            Ok(_) => Status::CREATED,
+            Err(error) => {
+                let status = status_of_error(&error, Path::new(&self.name));
+                return self.refuse(cx, &Rejection::new(status, format!("it cannot be stored: {error}")));
+            }
+        };
+        self.options.shared.struct_uploads.stored.fetch_add(1, Ordering::Relaxed);
         tracing::info!("stored {:?}, {} bytes from {}", self.name, self.size, self.peer);
+        self.log(Some(status), None);
         self.stage = Stage::Stored;
         cx.send(OK)?;
         cx.close_after_flush()
     }
 }
 
-/// Takes the name and the size out of a header.
-fn read_header<'a>(header: &'a [u8; HEADER], options: &StructOptions) -> std::result::Result<(&'a str, u64), String> {
-    let (name, size) = header.split_at(NAME);
-    let name = name.iter().position(|byte| *byte == 0).map(|end| &name[..end]).ok_or("the name has no end")?;
-    let name = std::str::from_utf8(name)
-        .map_err(|_| format!("the name {:?} is not UTF-8", name.escape_ascii().to_string()))?;
-    if matches!(name, "" | "." | "..") || name.contains('/') {
-        return Err(format!("{name:?} is not the name of a file"));
-    }
-    if !options.root.shows(OsStr::new(name), 0) {
-        return Err(format!("{name:?} is hidden"));
-    }
-    let size = i32::from_le_bytes(size.try_into().map_err(|_| "the header is too short")?);
-    let size = u64::try_from(size).map_err(|_| format!("{name:?} has a size of {size}"))?;
-    if size > options.max_size {
-        return Err(format!("{name:?} has {size} bytes, and {} are allowed", options.max_size));
-    }
-    Ok((name, size))
-}
-
 /// Makes a place for the file; it blocks.
-fn open(options: &StructOptions, name: &str, size: u64) -> io::Result<Incoming> {
-    let (directory, name) = options.root.parent(Path::new(name)).map_err(|refusal| match refusal {
-        Refusal::Failed(error) => error,
-        Refusal::Missing => io::Error::other("the directory is gone"),
-        Refusal::Forbidden => io::ErrorKind::PermissionDenied.into(),
-        Refusal::Busy => io::Error::other("no descriptor or memory is left"),
+fn open(options: &StructOptions, name: &str, size: u64) -> std::result::Result<Incoming, Rejection> {
+    let path = Path::new(name);
+    let failed = |error: io::Error| Rejection::new(status_of_error(&error, path), error.to_string());
+    let (directory, name) = options.root.parent(path).map_err(|refusal| match refusal {
+        Refusal::Failed(error) => failed(error),
+        Refusal::Missing => Rejection::new(Status::CONFLICT, "the directory is gone"),
+        Refusal::Forbidden => failed(io::ErrorKind::PermissionDenied.into()),
+        Refusal::Busy => Rejection::new(Status::SERVICE_UNAVAILABLE, "no descriptor or memory is left"),
     })?;
-    options.storage.begin(directory, name.as_ref(), Some(size))
+    options.storage.begin(directory, name.as_ref(), Some(size)).map_err(failed)
 }
 
 /// A file of the protocol on its way to the disk.
@@ -309,9 +331,5 @@ impl Sink for Upload {
         self.0.store(|_| true)
     }
 }
-
-/// Bytes of the name, and of the header.
-const NAME: usize = 256;
-const HEADER: usize = NAME + 4;
 
 const OK: &[u8] = b"ok";

@@ -2,11 +2,12 @@
 //! never will. Only connections of a server that logs have one, and only while there is something to be told.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reactor::{ConnId, Context, LoopContext};
 
 use super::line::{End, Line, Record, UNANSWERED};
+use super::{client_name, time_before};
 use crate::connection::{HttpConnection, LIMITS, Phase};
 use crate::http::authorization::Credentials;
 use crate::http::field::Field;
@@ -173,8 +174,7 @@ impl HttpConnection {
     ) -> Option<Line> {
         let worker = cx.state();
         let log = worker.shared.access_log()?;
-        let client = self.peer.as_inet().map_or_else(|| "unix".to_owned(), |address| address.ip().to_string());
-        let time = SystemTime::now().checked_sub(begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (time, client) = (time_before(begun.elapsed()), client_name(&self.peer));
         let status = status.map_or(UNANSWERED, Status::code);
         let record = Record { time, client: &client, status, ..Record::default() };
         let request = match asked {

@@ -27,6 +27,8 @@ pub struct Record<'a> {
     pub time: SystemTime,
     /// The client's address, without its port.
     pub client: &'a str,
+    /// The service that it asked: `http` or `struct`.
+    pub protocol: &'a str,
     /// Who the client has shown to be.
     pub user: Option<&'a [u8]>,
     /// The method as sent; `None` if what came is no request.
@@ -41,6 +43,8 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// What the client says that it is.
     pub user_agent: Option<&'a [u8]>,
+    /// What went wrong, if no answer tells the client.
+    pub error: Option<&'a str>,
 }
 
 /// How an answer ended.
@@ -55,7 +59,7 @@ pub struct End {
 }
 
 /// The status of a request whose client was gone before there was an answer, or before it had all of it.
-pub(super) const UNANSWERED: u16 = 499;
+pub(crate) const UNANSWERED: u16 = 499;
 
 /// A line that has yet to tell how it ended.
 #[derive(Debug)]
@@ -72,12 +76,15 @@ pub struct Line {
 struct Members<'a> {
     time: &'a str,
     client: &'a str,
+    protocol: &'a str,
     user: Option<Cow<'a, str>>,
     method: Option<&'a str>,
     target: Cow<'a, str>,
     version: &'a str,
     referer: Option<Cow<'a, str>>,
     user_agent: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
     status: u16,
 }
 
@@ -86,6 +93,7 @@ impl Default for Record<'_> {
         Self {
             time: SystemTime::UNIX_EPOCH,
             client: "-",
+            protocol: "http",
             user: None,
             method: None,
             target: b"-",
@@ -93,6 +101,7 @@ impl Default for Record<'_> {
             status: UNANSWERED,
             referer: None,
             user_agent: None,
+            error: None,
         }
     }
 }
@@ -154,12 +163,14 @@ fn write_members(text: &mut Vec<u8>, zone: &TimeZone, record: &Record<'_>) {
     let members = Members {
         time: &time,
         client: record.client,
+        protocol: record.protocol,
         user: record.user.map(String::from_utf8_lossy),
         method: record.method,
         target: String::from_utf8_lossy(record.target),
         version: record.version,
         referer: record.referer.map(String::from_utf8_lossy),
         user_agent: record.user_agent.map(String::from_utf8_lossy),
+        error: record.error,
         status: record.status,
     };
     // Memory takes all that is written to it, and these are all text and numbers.

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
+use reactor::SocketAddress;
 
+pub(crate) use line::UNANSWERED;
 pub use line::{End, Format, Line, Record};
 
 /// Where lines go. Clones write to the same place.
@@ -164,6 +166,16 @@ impl Pen {
         }
         self.failing = failed;
     }
+}
+
+/// How a line names a client: without its port.
+pub(crate) fn client_name(peer: &SocketAddress) -> String {
+    peer.as_inet().map_or_else(|| "unix".to_owned(), |address| address.ip().to_string())
+}
+
+/// The time of day so long ago.
+pub(crate) fn time_before(took: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn open(path: &Path) -> io::Result<File> {
