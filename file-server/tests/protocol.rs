@@ -132,6 +132,9 @@ fn connections_go_on_or_close() {
         case("GET /none HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 404).with(&[("Connection", "keep-alive")]),
         case("GET /a.txt HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n", 200).closes(),
         case("GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404).closes(),
+        // A minor version that does not exist yet is that of a client that understands the latest one.
+        case("GET /a.txt HTTP/1.2\r\nHost: a\r\n\r\n", 200).body("hello world").with(&[("Connection", "")]),
+        case("GET /a.txt HTTP/1.9\r\nHost: a\r\nConnection: close\r\n\r\n", 200).closes(),
         // A body that nobody wants is passed over, or the connection ends: nothing of it can be taken for a request.
         case("GET /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 200),
         case("GET /a.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200).closes(),
@@ -161,6 +164,9 @@ fn what_is_malformed_is_refused_and_the_connection_closes() {
         "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /a.txt\r\n\r\n",
         "GET /a.txt HTTP/1.1x\r\nHost: a\r\n\r\n",
+        "GET /a.txt HTTP/1.20\r\nHost: a\r\n\r\n",
+        "GET /a.txt HTTP/1.2\r\n\r\n",
+        "GET /a.txt HTTP/1.x\r\nHost: a\r\n\r\n",
         "GET /a.txt HTTPS/1.1\r\nHost: a\r\n\r\n",
         "PUT /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "PUT /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -178,7 +184,7 @@ fn what_is_malformed_is_refused_and_the_connection_closes() {
         case("PUT /a.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501).closes(),
         case("GET /a.txt HTTP/2.0\r\nHost: a\r\n\r\n", 505).closes(),
         case("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505).closes(),
-        case("GET /a.txt HTTP/1.2\r\nHost: a\r\n\r\n", 505).closes(),
+        case("GET /a.txt HTTP/3\r\nHost: a\r\n\r\n", 505).closes(),
         case("PUT /a.txt HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", 417).closes(),
     ]);
 }

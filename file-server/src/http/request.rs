@@ -14,7 +14,7 @@ use super::list::elements;
 use super::method::Method;
 use super::request_target::{RequestTarget, is_host};
 use super::status::Status;
-use super::version::Version;
+use super::version::{Version, behind_later_minor, fields_behind};
 
 /// How much of a request's head is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,17 +94,57 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &RequestLimits) -> Result<Option<Reque
     let slots = &mut slots[..limits.fields.min(MOST_FIELDS)];
     let mut head = httparse::Request::new(&mut []);
     match head.parse_with_uninit_headers(window, slots) {
+        Err(httparse::Error::Version) => parse_later(&head, window, limits),
+        outcome => conclude(outcome, &head, window, limits),
+    }
+}
+
+/// The request, if httparse has found one.
+#[inline]
+fn conclude<'a>(
+    outcome: httparse::Result<usize>,
+    head: &httparse::Request<'_, 'a>,
+    window: &'a [u8],
+    limits: &RequestLimits,
+) -> Result<Option<Request<'a>>, Status> {
+    match outcome {
         Ok(httparse::Status::Complete(length)) => {
             if length > limits.line && line_excess(window, limits).is_some() {
                 return Err(Status::URI_TOO_LONG);
             }
-            Request::checked(&head, &window[..length]).map(Some)
+            Request::checked(head, &window[..length]).map(Some)
         }
         Ok(httparse::Status::Partial) if line_excess(window, limits).is_some() => Err(Status::URI_TOO_LONG),
-        Ok(httparse::Status::Partial) if window.len() == most => Err(Status::HEADER_FIELDS_TOO_LARGE),
+        Ok(httparse::Status::Partial) if window.len() == limits.head.min(MOST_HEAD) => {
+            Err(Status::HEADER_FIELDS_TOO_LARGE)
+        }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(error) => Err(refusal(error, window, limits)),
     }
+}
+
+/// Parses a head whose version is neither HTTP/1.0 nor HTTP/1.1, of which `head` has what is before it.
+#[cold]
+fn parse_later<'a>(
+    head: &httparse::Request<'_, 'a>,
+    window: &'a [u8],
+    limits: &RequestLimits,
+) -> Result<Option<Request<'a>>, Status> {
+    let Some(rest) = behind_later_minor(head, window) else {
+        return Err(refusal(httparse::Error::Version, window, limits));
+    };
+    let mut slots = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let slots = &mut slots[..limits.fields.min(MOST_FIELDS)];
+    let mut later = httparse::Request::new(&mut []);
+    (later.method, later.path, later.version) = (head.method, head.path, Some(1));
+    let outcome = fields_behind(rest, slots).map(|status| match status {
+        httparse::Status::Complete((length, count)) => {
+            later.headers = &mut slots[..count];
+            httparse::Status::Complete(window.len() - rest.len() + length)
+        }
+        httparse::Status::Partial => httparse::Status::Partial,
+    });
+    conclude(outcome, &later, window, limits)
 }
 
 /// Where the first line is found to be too long, if it is.
@@ -120,11 +160,14 @@ fn line_excess(window: &[u8], limits: &RequestLimits) -> Option<usize> {
 fn refusal(error: httparse::Error, window: &[u8], limits: &RequestLimits) -> Status {
     // A line that is too long is found before what is wrong in the rest of it.
     if let Some(end) = line_excess(window, limits).filter(|&end| end < window.len()) {
+        let window = &window[..end];
         let mut head = httparse::Request::new(&mut []);
-        return match head.parse_with_uninit_headers(&window[..end], &mut []) {
-            Err(error) => refusal(error, &window[..end], limits),
-            Ok(_) => Status::URI_TOO_LONG,
+        let outcome = head.parse_with_uninit_headers(window, &mut []).map(drop);
+        let outcome = match behind_later_minor(&head, window) {
+            Some(rest) => fields_behind(rest, &mut []).map(drop),
+            None => outcome,
         };
+        return outcome.map_or_else(|error| refusal(error, window, limits), |()| Status::URI_TOO_LONG);
     }
     match error {
         httparse::Error::TooManyHeaders => Status::HEADER_FIELDS_TOO_LARGE,
@@ -133,16 +176,14 @@ fn refusal(error: httparse::Error, window: &[u8], limits: &RequestLimits) -> Sta
     }
 }
 
-/// 505 for a version of HTTP that is another one, and 400 for what is no version.
+/// 505 for another major version of HTTP, and 400 for what is no version.
 ///
-/// HTTP/1.2 and later, which do not exist, count as other ones. It is told by the first byte that differs, for the line may
-/// be cut after it.
+/// It is told by the first digit, for the line may be cut after it.
 fn version_refusal(window: &[u8]) -> Status {
     let mut words = window.trim_ascii_start().split(|&byte| byte == b' ').skip(2);
     let version = words.next().unwrap_or_default();
-    let differs = version.iter().zip(b"HTTP/1.1").position(|(have, want)| have != want);
-    match differs {
-        Some(at @ (5 | 7)) if version[at].is_ascii_digit() => Status::VERSION_NOT_SUPPORTED,
+    match version.strip_prefix(b"HTTP/") {
+        Some([b'0' | b'2'..=b'9', ..]) => Status::VERSION_NOT_SUPPORTED,
         _ => Status::BAD_REQUEST,
     }
 }
@@ -316,9 +357,29 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_from_no_version() {
-        for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3", "HTTP/2"] {
+        for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3", "HTTP/2"] {
             let head = format!("GET / {version}\r\nHost: a\r\n\r\n");
             assert_eq!(parsed(&head).unwrap_err(), Status::VERSION_NOT_SUPPORTED, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_as_the_latest() {
+        for version in ["HTTP/1.2", "HTTP/1.9"] {
+            let head =
+                format!("\r\nPUT /a?b {version}\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+            let known = head.replace(version, "HTTP/1.1");
+            let [later, latest] = [&head, &known].map(|head| complete(head));
+            assert_eq!((later.head_len, later.version, later.body), (head.len(), Version::Http11, latest.body));
+            assert_eq!((later.method, later.target, later.path), (latest.method, latest.target, latest.path));
+            assert_eq!((later.query, later.host), (latest.query, latest.host));
+            assert_eq!((later.keep_alive, later.expects_continue), (true, true));
+            assert_eq!(later.field(Field::ContentLength), Some(&b"5"[..]));
+            for (wrong, right) in [("\r\nHost: a", "\r\nHost a"), ("\r\nHost", "0\r\nHost"), ("\r\nHost", "\nHost")] {
+                assert_eq!(parsed(&head.replace(wrong, right)).unwrap_err(), Status::BAD_REQUEST, "{right:?}");
+            }
+            assert!(parsed(&format!("GET / {version}")).unwrap().is_none());
+            assert!(parsed(&format!("GET / {version}\r")).unwrap().is_none());
         }
     }
 
