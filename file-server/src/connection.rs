@@ -287,8 +287,8 @@ impl HttpConnection {
 impl Handler<Worker> for HttpConnection {
     fn on_open(&mut self, cx: &mut Context<'_, Worker>) -> Result {
         let most = cx.state().settings.connections_per_address;
-        let Some(address) = self.peer.as_inet().filter(|_| most > 0) else { return Ok(()) };
-        self.admitted = cx.state().shared.admit(address.ip(), most);
+        let Some(network) = self.peer.network().filter(|_| most > 0) else { return Ok(()) };
+        self.admitted = cx.state().shared.admit(network, most);
         if self.admitted { Ok(()) } else { self.refuse(cx, Status::SERVICE_UNAVAILABLE, b"") }
     }
 
@@ -383,9 +383,9 @@ impl Handler<Worker> for HttpConnection {
             receiving::on_close(*receiving, cx);
         }
         if self.admitted
-            && let Some(address) = self.peer.as_inet()
+            && let Some(network) = self.peer.network()
         {
-            cx.state().shared.release(address.ip());
+            cx.state().shared.release(network);
         }
     }
 }

@@ -137,7 +137,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = cli::positive_count, help_heading = LIMITS)]
     pub(crate) max_connections: Option<usize>,
 
-    /// Connections of one address at once; the next ones are told to come later [default: no limit].
+    /// Connections of one address (IPv6: of one /64 network) at once; the next ones are told to come later [default: no limit].
     #[arg(long, value_name = "N", value_parser = cli::positive_count, help_heading = LIMITS)]
     max_connections_per_address: Option<usize>,
 

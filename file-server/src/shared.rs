@@ -20,7 +20,7 @@ pub struct Shared {
     access_log: OnceLock<AccessLog>,
     server: OnceLock<ServerHandle<Worker>>,
     tallies: Mutex<Vec<Arc<Tally>>>,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_network: Mutex<HashMap<IpAddr, usize>>,
     /// What came of uploads by the struct protocol.
     pub struct_uploads: UploadCounts,
 }
@@ -120,22 +120,23 @@ impl Shared {
         totals
     }
 
-    /// Counts a connection of an address, if it has fewer than `most`.
-    pub fn admit(&self, address: IpAddr, most: usize) -> bool {
-        let mut by_address = lock(&self.by_address);
-        let count = by_address.entry(address).or_default();
+    /// Counts a connection of a [network](reactor::SocketAddress::network), if it has fewer than `most`. The library does so itself
+    /// for a listener; this is for all of them, for the client that a balancer tells, and for who is to be answered.
+    pub fn admit(&self, network: IpAddr, most: usize) -> bool {
+        let mut by_network = lock(&self.by_network);
+        let count = by_network.entry(network).or_default();
         let admitted = *count < most;
         *count += usize::from(admitted);
         admitted
     }
 
     /// A connection that was admitted has ended.
-    pub fn release(&self, address: IpAddr) {
-        let mut by_address = lock(&self.by_address);
-        let Some(count) = by_address.get_mut(&address) else { return };
+    pub fn release(&self, network: IpAddr) {
+        let mut by_network = lock(&self.by_network);
+        let Some(count) = by_network.get_mut(&network) else { return };
         *count -= 1;
         if *count == 0 {
-            by_address.remove(&address);
+            by_network.remove(&network);
         }
     }
 }
@@ -200,7 +201,7 @@ mod tests {
         assert!(shared.admit(one, 2));
         shared.release(one);
         shared.release(one);
-        assert_eq!(lock(&shared.by_address).len(), 1);
+        assert_eq!(lock(&shared.by_network).len(), 1);
     }
 
     #[test]

@@ -196,6 +196,23 @@ fn connections_of_an_address_are_those_of_the_told_one() {
 }
 
 #[test]
+fn an_ipv6_network_counts_as_one_address() {
+    let server = start(&["--max-connections-per-address", "1"]);
+    let open = |client: &str| {
+        let mut stream = server.connect();
+        let header = text(client.parse().unwrap(), "[2001:db8::1]:80".parse().unwrap());
+        stream.write_all(&[header.as_bytes(), GET].concat()).unwrap();
+        (read_answer(&mut stream, false).status, stream)
+    };
+    let (first, stream) = open("[2001:db8:0:1::1]:1");
+    let (other, _stream) = open("[2001:db8:0:2::1]:1");
+    assert_eq!((first, other), (200, 200));
+    assert_eq!(open("[2001:db8:0:1:ffff::2]:1").0, 503);
+    drop(stream);
+    eventually("its place is free again", || open("[2001:db8:0:1:ffff::2]:1").0 == 200);
+}
+
+#[test]
 fn struct_uploads_are_told_too_and_metrics_are_not() {
     let zero = "127.0.0.1:0";
     let mut server = start(&["--struct-listen", zero, "--metrics-listen", zero, "--log-level", "info"]);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem::{offset_of, size_of};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,26 @@ impl SocketAddress {
             Self::Inet(address) => Some(*address),
             Self::Unix(_) => None,
         }
+    }
+
+    /// What counts as one peer where peers are counted: the IPv4 address, or the /64 network of the IPv6 address, for a host has as
+    /// many of its addresses as it likes. None for a Unix domain socket.
+    ///
+    /// ```
+    /// use reactor::SocketAddress;
+    ///
+    /// let network = |text: &str| SocketAddress::Inet(text.parse().unwrap()).network().unwrap().to_string();
+    /// assert_eq!(network("192.0.2.7:80"), "192.0.2.7");
+    /// assert_eq!(network("[2001:db8::1:2:3:4]:80"), "2001:db8::");
+    /// // As a socket for both families has it.
+    /// assert_eq!(network("[::ffff:192.0.2.7]:80"), "192.0.2.7");
+    /// ```
+    #[must_use]
+    pub fn network(&self) -> Option<IpAddr> {
+        Some(match self.as_inet()?.ip().to_canonical() {
+            IpAddr::V4(v4) => v4.into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        })
     }
 
     /// The Unix domain name, unless this is an IP address.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::address::SocketAddress;
@@ -36,8 +36,7 @@ impl PerAddress {
 
     /// Takes a place for a connection of this peer.
     pub(crate) fn admit(self: &Arc<Self>, peer: &SocketAddress) -> Admission {
-        let Some(inet) = peer.as_inet() else { return Admission::Unlimited };
-        let address = network(inet.ip());
+        let Some(address) = peer.network() else { return Admission::Unlimited };
         let mut seats = self.lock();
         let taken = seats.get(&address).copied().unwrap_or(0);
         if taken >= self.most {
@@ -68,14 +67,6 @@ impl Drop for Seat {
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Seat").field(&self.address).finish()
-    }
-}
-
-/// What counts as one peer: an IPv4 address, or the /64 of an IPv6 one, of which a host has as many addresses as it likes.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
