@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use file_server::access_log::AccessLog;
 use file_server::connection::HttpConnection;
+use file_server::http::target::encode_name;
 use file_server::metrics::MetricsConnection;
 use file_server::settings::Settings;
 use file_server::shared::Shared;
@@ -158,11 +159,15 @@ fn tell_ready(console: &Console, addresses: &[SocketAddress], options: &Options)
     }
 }
 
+/// A URL as `file-client` takes it.
 fn url_of(scheme: &str, address: &SocketAddress) -> String {
-    match address {
-        SocketAddress::Inet(address) => format!("{scheme}://{address}"),
-        SocketAddress::Unix(name) => format!("{scheme}+{name}"),
-    }
+    let name = match address {
+        SocketAddress::Inet(address) => return format!("{scheme}://{address}"),
+        SocketAddress::Unix(name) => name.to_string(),
+    };
+    let mut url = format!("{scheme}+unix://");
+    encode_name(&mut url, name.strip_prefix("unix:").unwrap_or(&name).as_bytes());
+    url
 }
 
 fn tell_cut(console: &Console, report: &DrainReport) {

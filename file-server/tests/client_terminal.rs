@@ -229,32 +229,31 @@ fn a_file_goes_to_stdout_and_a_reader_may_leave() {
     assert!(names(here.path()).is_empty());
 }
 
-/// The name of a socket in the place of a host.
-fn encoded(path: &Path) -> String {
-    path.to_str().unwrap().replace('/', "%2F")
-}
-
 #[test]
 fn servers_on_unix_sockets_and_on_ipv6_are_reached() {
     let place = tempfile::tempdir().unwrap();
-    let (http, upload) = (place.path().join("http"), place.path().join("struct"));
-    let listen = format!("unix:{}", http.display());
-    let struct_listen = format!("unix:{}", upload.display());
+    // Names that a URL has to encode, and one that no text has as it is.
+    let listen = format!("unix:{}/a b%41\\xff", place.path().display());
+    let struct_listen = format!("unix:@file-server-{}/struct", std::process::id());
     let arguments = ["--allow-upload", "--listen", "[::1]:0", "--listen", &listen, "--struct-listen", &struct_listen];
-    let server = Server::start(&arguments);
+    let mut server = Server::start(&arguments);
+    server.wait_for_words(&["struct+unix:"]);
     let six = format!("http://[::1]:{}", server.address_after("http://[::1]:"));
+    // What is printed can be pasted.
+    let http = format!("http+unix://{}", server.address_after("http+unix://"));
+    let upload = format!("struct+unix://{}", server.address_after("struct+unix://"));
     File::create(place.path().join("a b")).unwrap().write_all(b"hello").unwrap();
     let done = |arguments: &[&str]| {
         let output = Command::new(CLIENT).args(arguments).current_dir(place.path()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
-    done(&["put", "a b", &format!("http+unix://{}/one/", encoded(&http))]);
-    done(&["put", "a b", &format!("struct+unix://{}", encoded(&upload))]);
+    done(&["put", "a b", &format!("{http}/one/")]);
+    done(&["put", "a b", &upload]);
     done(&["put", "a b", &format!("{six}/two")]);
     for name in ["one/a b", "a b", "two"] {
         assert_eq!(fs::read(server.path(name)).unwrap(), b"hello");
     }
-    let listed = done(&["ls", &format!("http+unix://{}/one/", encoded(&http))]);
+    let listed = done(&["ls", &http]);
     assert!(String::from_utf8(listed).unwrap().contains("a b"));
 }
