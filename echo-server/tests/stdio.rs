@@ -7,65 +7,21 @@ mod common;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect, is_readable, lines_of, run, unix_url, wait_for};
-use program_testing::process::eventually;
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use common::{DEADLINE, PROGRAM, Server, assert_echoes, connect, is_readable, lines_of, run, wait_for};
+use program_testing::silent::{Silent, redirected};
+use rustix::process::Signal;
 
-/// A server that cannot tell us when it is ready, and so listens at a path: unlike a port, that is ours before it serves.
-struct Silent {
-    child: Child,
-    directory: TempDir,
+/// Starts through a shell that changes descriptors, at the level that logs most.
+fn start(redirections: &str) -> Silent {
+    let arguments = ["--threads", "1", "--log-level", "trace", "--stats-interval", "1ms"];
+    start_command(redirected(PROGRAM, redirections).args(arguments))
 }
 
-impl Silent {
-    /// Starts through a shell that changes descriptors, at the level that logs most.
-    fn start(redirections: &str) -> Self {
-        let script = format!(r#"exec "$0" "$@" {redirections}"#);
-        let arguments = ["-c", &script, PROGRAM, "--threads", "1", "--log-level", "trace", "--stats-interval", "1ms"];
-        Self::start_command(Command::new("sh").args(arguments))
-    }
-
-    /// Starts a command that runs the program.
-    fn start_command(command: &mut Command) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let child = command.args(["--listen", &unix_url(&socket_in(&directory))]).spawn().unwrap();
-        Self { child, directory }
-    }
-
-    /// Waits until the server is up.
-    fn connect(&self) -> UnixStream {
-        let mut stream = None;
-        eventually("the server is up", || {
-            stream = UnixStream::connect(socket_in(&self.directory)).ok();
-            stream.is_some()
-        });
-        let stream = stream.unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        stream
-    }
-
-    fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        wait_for(&mut self.child).code()
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn socket_in(directory: &TempDir) -> PathBuf {
-    directory.path().join("socket")
+fn start_command(command: &mut Command) -> Silent {
+    Silent::start(tempfile::tempdir().unwrap(), command)
 }
 
 /// Serves a while, and nothing but what was sent comes back.
@@ -82,7 +38,7 @@ fn assert_serves(server: &Silent) {
 
 #[test]
 fn a_closed_stderr_is_no_reason_to_stop() {
-    let server = Silent::start("2>&-");
+    let server = start("2>&-");
     assert_serves(&server);
     assert_eq!(server.stop(), Some(0));
 }
@@ -90,7 +46,7 @@ fn a_closed_stderr_is_no_reason_to_stop() {
 #[test]
 fn any_of_the_three_may_be_closed() {
     for redirections in ["<&-", ">&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-"] {
-        let server = Silent::start(redirections);
+        let server = start(redirections);
         assert_serves(&server);
         assert_eq!(server.stop(), Some(0), "{redirections}");
     }
@@ -98,7 +54,7 @@ fn any_of_the_three_may_be_closed() {
 
 #[test]
 fn with_all_three_closed_no_log_line_lands_in_a_socket() {
-    let server = Silent::start("<&- >&- 2>&-");
+    let server = start("<&- >&- 2>&-");
     let idle = [server.connect(), server.connect(), server.connect()];
     assert_serves(&server);
     for client in &idle {
@@ -114,7 +70,7 @@ fn with_all_three_closed_no_log_line_lands_in_a_socket() {
 
 #[test]
 fn a_full_disk_is_no_reason_to_stop() {
-    let server = Silent::start("2>/dev/full");
+    let server = start("2>/dev/full");
     assert_serves(&server);
     assert_eq!(server.stop(), Some(0));
 }
@@ -126,7 +82,7 @@ fn a_log_at_the_limit_of_file_sizes_is_no_reason_to_stop() {
     // 512 bytes, which the lines of the start have used up.
     let script = format!(r#"ulimit -f 1; exec "$0" "$@" 2>{}"#, log.display());
     let arguments = ["-c", &script, PROGRAM, "--threads", "1", "--log-level", "trace"];
-    let server = Silent::start_command(Command::new("sh").args(arguments));
+    let server = start_command(Command::new("sh").args(arguments));
     assert_serves(&server);
     assert_eq!(fs::metadata(&log).unwrap().len(), 512);
     assert_eq!(server.stop(), Some(0));
@@ -148,7 +104,7 @@ fn a_reader_of_stderr_that_went_away_is_no_reason_to_stop() {
 fn a_pipe_that_nobody_reads_holds_up_neither_service_nor_exit() {
     let (_never_read, writer) = std::io::pipe().unwrap();
     let arguments = ["--threads", "2", "--log-level", "trace", "--stats-interval", "1ms"];
-    let server = Silent::start_command(Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(writer));
+    let server = start_command(Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(writer));
     let mut client = server.connect();
     // Each message logs a line, and a pipe holds 64 KiB: it is full long before the end.
     for index in 0..5000 {
@@ -165,7 +121,7 @@ fn a_pipe_that_nobody_reads_holds_up_neither_service_nor_exit() {
 fn a_pipe_that_is_read_again_tells_what_was_lost() {
     let (reader, writer) = std::io::pipe().unwrap();
     let arguments = ["--threads", "1", "--log-level", "trace"];
-    let server = Silent::start_command(Command::new(PROGRAM).args(arguments).stderr(writer));
+    let server = start_command(Command::new(PROGRAM).args(arguments).stderr(writer));
     let mut client = server.connect();
     (0..5000).for_each(|_| assert_echoes(&mut client, b"hello"));
     let lines = lines_of(reader);

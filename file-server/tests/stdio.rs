@@ -7,67 +7,24 @@ mod fault_support;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{DEADLINE, PROGRAM, eventually, lines_of, pattern, read_answer, wait_for};
+use common::{PROGRAM, lines_of, pattern, read_answer, wait_for};
 use fault_support::{LARGE, SMALL, assert_content, tree};
 use program_testing::process::is_readable;
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use program_testing::silent::{Silent, redirected};
 
-/// A server that cannot tell us when it is ready, and so listens at a path: unlike a port, that is ours before it serves.
-struct Silent {
-    child: Child,
-    directory: TempDir,
-    _tree: TempDir,
+/// Starts through a shell that changes descriptors, with a line of the log for each request.
+fn start(redirections: &str, arguments: &[&str]) -> Silent {
+    let mut command = redirected(PROGRAM, redirections);
+    start_command(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-impl Silent {
-    /// Starts through a shell that changes descriptors, with a line of the log for each request.
-    fn start(redirections: &str, arguments: &[&str]) -> Self {
-        let script = format!(r#"exec "$0" "$@" {redirections}"#);
-        let mut command = Command::new("sh");
-        command.args(["-c", &script, PROGRAM]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        Self::start_command(&mut command)
-    }
-
-    fn start_command(command: &mut Command) -> Self {
-        let (directory, tree) = (tempfile::tempdir().unwrap(), tree());
-        let listen = format!("unix:{}", directory.path().join("socket").display());
-        command.args(["--listen", &listen, "--threads", "1", "--log-level", "trace"]).arg(tree.path());
-        Self { child: command.spawn().unwrap(), directory, _tree: tree }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("socket")
-    }
-
-    /// Waits until the server is up.
-    fn connect(&self) -> UnixStream {
-        let mut stream = None;
-        eventually("the server is up", || {
-            stream = UnixStream::connect(self.socket()).ok();
-            stream.is_some()
-        });
-        let stream = stream.unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream
-    }
-
-    fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        wait_for(&mut self.child).code()
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start_command(command: &mut Command) -> Silent {
+    let tree = tree();
+    command.args(["--threads", "1", "--log-level", "trace"]).arg(tree.path());
+    Silent::start(tree, command)
 }
 
 /// Serves a while, and nothing but answers comes back.
@@ -89,7 +46,7 @@ fn assert_serves(server: &Silent) {
 fn any_of_the_three_may_be_closed() {
     for redirections in ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"] {
         for log in [&["--access-log", "-"][..], &[]] {
-            let server = Silent::start(redirections, log);
+            let server = start(redirections, log);
             let idle = [server.connect(), server.connect(), server.connect()];
             assert_serves(&server);
             for client in &idle {
@@ -103,7 +60,7 @@ fn any_of_the_three_may_be_closed() {
 
 #[test]
 fn a_full_disk_is_no_reason_to_stop() {
-    let server = Silent::start("2>/dev/full >/dev/full", &["--access-log", "-"]);
+    let server = start("2>/dev/full >/dev/full", &["--access-log", "-"]);
     assert_serves(&server);
     assert_eq!(server.stop(), Some(0));
 }
@@ -114,7 +71,7 @@ fn an_access_log_that_cannot_be_written_is_told_once() {
     let lines = lines_of(reader);
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(PROGRAM);
-    let server = Silent::start_command(command.args(["--access-log", "-"]).stdout(full).stderr(writer));
+    let server = start_command(command.args(["--access-log", "-"]).stdout(full).stderr(writer));
     drop(command);
     assert_serves(&server);
     assert_eq!(server.stop(), Some(0));
@@ -128,7 +85,7 @@ fn an_access_log_at_the_limit_of_file_sizes_is_no_reason_to_stop() {
     let log = place.path().join("log");
     let script = r#"ulimit -f 1; exec "$0" "$@" 2>/dev/null"#;
     let mut command = Command::new("sh");
-    let server = Silent::start_command(command.args(["-c", script, PROGRAM, "--access-log"]).arg(&log));
+    let server = start_command(command.args(["-c", script, PROGRAM, "--access-log"]).arg(&log));
     assert_serves(&server);
     assert_eq!(fs::metadata(&log).unwrap().len(), 512);
     assert_eq!(server.stop(), Some(0));
@@ -139,7 +96,7 @@ fn pipes_that_nobody_reads_hold_up_neither_service_nor_exit() {
     let (_unread, stdout) = std::io::pipe().unwrap();
     let (_unread_too, stderr) = std::io::pipe().unwrap();
     let mut command = Command::new(PROGRAM);
-    let server = Silent::start_command(command.args(["--access-log", "-"]).stdout(stdout).stderr(stderr));
+    let server = start_command(command.args(["--access-log", "-"]).stdout(stdout).stderr(stderr));
     let mut client = server.connect();
     // Each request is a line in both, and a pipe holds 64 KiB.
     let request = format!("GET /small?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1000));
@@ -156,7 +113,7 @@ fn readers_that_went_away_are_no_reason_to_stop() {
     let (reader, stdout) = std::io::pipe().unwrap();
     let (reader_too, stderr) = std::io::pipe().unwrap();
     let mut command = Command::new(PROGRAM);
-    let server = Silent::start_command(command.args(["--access-log", "-"]).stdout(stdout).stderr(stderr));
+    let server = start_command(command.args(["--access-log", "-"]).stdout(stdout).stderr(stderr));
     drop((reader, reader_too));
     assert_serves(&server);
     assert_eq!(server.stop(), Some(0));

@@ -31,24 +31,15 @@ impl Faulty {
     }
 
     pub(crate) fn start_with(faults: Faults<'_>, tree: TempDir, arguments: &[&str]) -> Option<Self> {
-        if !can_trace() {
-            return None;
-        }
-        let log = Log::new();
-        let mut command = faults.command(&log.path(), PROGRAM);
+        let (mut command, log) = faults.prepare(PROGRAM)?;
         command.args(LISTENING).args(arguments).arg(tree.path());
         Some(Self { server: Server::start_command(tree, &mut command, 1), log })
     }
 
-    /// Drains by SIGTERM, which must end the process with 0, with each of these calls having been made to fail. What is left is
-    /// what was said, and the tree.
+    /// Ends it in order, with each of these calls having been made to fail. What is left is what was said, and the tree.
     pub(crate) fn stop(self, calls: &[&str]) -> (Vec<String>, TempDir) {
         let Self { mut server, log } = self;
-        let (code, stderr) = server.stop();
-        assert_eq!(code, Some(0), "{stderr:#?}");
-        assert!(!stderr.iter().any(|line| line.contains("panicked")), "{stderr:#?}");
-        log.assert_injected(calls);
-        (stderr, server.into_tree())
+        (log.stop(&mut server, calls), server.into_tree())
     }
 }
 

@@ -10,4 +10,5 @@ pub mod haproxy;
 pub mod process;
 pub mod proxy_header;
 pub mod running;
+pub mod silent;
 pub mod strace;

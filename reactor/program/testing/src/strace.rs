@@ -7,6 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::process::{eventually, has_tool};
+use crate::running::Running;
 
 /// What strace(1) is to do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +38,15 @@ impl Faults<'_> {
         }
         command.arg(program);
         command
+    }
+
+    /// The same, and where strace writes. `None`: strace is not here, or may not trace.
+    #[must_use]
+    pub fn prepare(&self, program: &str) -> Option<(Command, Log)> {
+        can_trace().then(|| {
+            let log = Log::new();
+            (self.command(&log.path(), program), log)
+        })
     }
 }
 
@@ -76,6 +86,17 @@ impl Log {
     pub fn wait_for_error(&self, call: &str, error: &str) {
         let answered = || self.of(call).iter().any(|line| line.contains(error));
         eventually(&format!("{call} answers {error}"), answered);
+    }
+
+    /// Drains the program by SIGTERM, which must end it with 0, with each of these calls having been made to fail; answers what it
+    /// said. What is traced then is all: strace had a copy of stderr, so it has ended too.
+    #[track_caller]
+    pub fn stop(&self, running: &mut Running, calls: &[&str]) -> Vec<String> {
+        let (code, stderr) = running.stop();
+        assert_eq!(code, Some(0), "{stderr:#?}");
+        assert!(!stderr.iter().any(|line| line.contains("panicked")), "{stderr:#?}");
+        self.assert_injected(calls);
+        stderr
     }
 
     /// Wants each of these calls to have been made to fail.
