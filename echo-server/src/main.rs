@@ -16,6 +16,8 @@ use anyhow::Context;
 use program::cli;
 use program::console::{self, Console};
 use program::entrance::Entrance;
+use program::proxy_header::ProxyTerms;
+use program::proxy_refusals::ProxyRefusals;
 use program::{file_size, inherited, logging};
 use reactor::{Address, DatagramOptions, DrainReport, Handler, ListenOptions, Server, ServerBuilder, SocketAddress};
 use tracing::level_filters::LevelFilter;
@@ -23,7 +25,7 @@ use tracing::level_filters::LevelFilter;
 use crate::echo::{DatagramEcho, Echo};
 use crate::options::Options;
 use crate::proxied::ProxiedEcho;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use crate::view::Views;
 
 fn main() -> ExitCode {
@@ -44,7 +46,8 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     file_size::survive_limit().context("cannot start")?;
     let views = Views::default();
-    let builder = views.shown_on_signal(builder(options, &views)?);
+    let proxy_refusals = Arc::default();
+    let builder = views.shown_on_signal(builder(options, &views, &proxy_refusals)?);
     // The builder has blocked the signals that the server waits for, and threads that start from here on do not catch them.
     let console = Console::start().context("cannot start")?;
     views.show_on(&console);
@@ -57,7 +60,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     for address in server.datagram_addresses() {
         console.say(format_args!("listening on {}", datagram_url_of(address)));
     }
-    let stats = options.stats_interval.map(|every| Stats::start(server.handle(), console.clone(), every)).transpose();
+    let counters = Counters { server: server.handle(), proxy_refusals };
+    let stats = options.stats_interval.map(|every| Stats::start(counters, console.clone(), every)).transpose();
     let stats = stats.context("cannot start")?;
     let report = server.wait();
     drop(stats);
@@ -69,7 +73,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 }
 
 /// The server with all its sockets bound, or nothing bound at all.
-fn builder(options: &Options, views: &Views) -> anyhow::Result<ServerBuilder> {
+fn builder(options: &Options, views: &Views, refusals: &Arc<ProxyRefusals>) -> anyhow::Result<ServerBuilder> {
     let builder = Server::builder()
         .threads(options.threads)
         .pin_threads(options.pin)
@@ -78,21 +82,23 @@ fn builder(options: &Options, views: &Views) -> anyhow::Result<ServerBuilder> {
         .shutdown_on_signals(options.shutdown_timeout);
     if options.proxy_protocol {
         let clients = Arc::clone(views.clients());
-        return bind_all(builder, options, move |client| ProxiedEcho::new(client, &clients));
+        let terms = ProxyTerms { timeout: PROXY_HEADER_TIMEOUT, refusals: Arc::clone(refusals) };
+        return bind_all(builder, options, Some(terms), move |client| ProxiedEcho::new(client, &clients));
     }
-    bind_all(builder, options, |_peer| Echo)
+    bind_all(builder, options, None, |_peer| Echo)
 }
 
 /// Binds all that is asked for. `make` makes the handlers of stream connections.
 fn bind_all<H: Handler>(
     mut builder: ServerBuilder,
     options: &Options,
+    proxy_header: Option<ProxyTerms>,
     make: impl Fn(&SocketAddress) -> H + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<ServerBuilder> {
     let entrance = Entrance {
         options: ListenOptions::default().idle_timeout(options.idle_timeout),
         sharing: options.sharing,
-        proxy_header: options.proxy_protocol.then_some(PROXY_HEADER_TIMEOUT),
+        proxy_header,
     };
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {

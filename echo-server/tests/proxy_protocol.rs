@@ -103,6 +103,21 @@ fn who_shows_no_header_gets_nothing_back() {
 }
 
 #[test]
+fn connections_without_a_header_are_counted() {
+    let mut server = Server::on_tcp(&["--proxy-protocol", "--stats-interval", "20ms"]);
+    let mut served = server.connect();
+    assert_echoes_behind(header().as_bytes(), &mut served);
+    let line = server.wait_for_line(|line| line.starts_with("open 1, "));
+    assert!(!line.contains("PROXY"), "{line}");
+    for _ in 0..2 {
+        let mut stream = server.connect();
+        stream.write_all(b"hello").unwrap();
+        expect_end(&mut stream);
+    }
+    server.wait_for_line(|line| line.ends_with(", without PROXY header 2"));
+}
+
+#[test]
 fn a_drain_waits_for_no_header() {
     let mut server = Server::on_tcp(&["--proxy-protocol", "--shutdown-timeout", "60s"]);
     let mut silent = server.connect();

@@ -19,6 +19,7 @@ use file_server::worker::Worker;
 use program::cli;
 use program::console::{self, Console};
 use program::entrance::Entrance;
+use program::proxy_header::ProxyTerms;
 use program::{file_size, inherited, logging};
 use reactor::{DrainReport, ListenOptions, Server, ServerBuilder, Sharing, SocketAddress, WorkerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -86,7 +87,7 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
     let entrance = Entrance {
         options: listen_options.clone(),
         sharing: options.sharing,
-        proxy_header: options.proxy_protocol.then_some(settings.timeouts.header),
+        proxy_header: options.proxy_protocol.then(|| proxy_terms(settings, shared)),
     };
     let inherited = inherited::listeners()?;
     for address in options.addresses(!inherited.is_empty()) {
@@ -106,6 +107,10 @@ fn builder(options: &Options, settings: &Arc<Settings>, shared: &Arc<Shared>) ->
         builder = builder.listen_with(address, &listen_options, Sharing::default(), |_peer| MetricsConnection)?;
     }
     Ok(builder)
+}
+
+fn proxy_terms(settings: &Settings, shared: &Shared) -> ProxyTerms {
+    ProxyTerms { timeout: settings.timeouts.header, refusals: Arc::clone(&shared.proxy_refusals) }
 }
 
 fn struct_options(settings: &Settings, shared: &Arc<Shared>) -> StructOptions {

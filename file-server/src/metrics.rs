@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use program::proxy_refusals::ProxyRefusals;
 use reactor::{Context, Handler, Input, Result};
 
 use crate::connection::LIMITS;
@@ -65,6 +66,7 @@ fn figures(worker: &Worker) -> String {
     let mut text = String::new();
     write_requests(&mut text, &worker.shared.totals());
     write_uploads(&mut text, &worker.shared.struct_uploads);
+    write_proxy_refusals(&mut text, &worker.shared.proxy_refusals);
     describe(&mut text, "build_info", "gauge", "The version that runs.");
     write_figure(&mut text, concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
     if let Some(server) = worker.shared.server() {
@@ -90,6 +92,13 @@ fn write_uploads(text: &mut String, counts: &UploadCounts) {
     describe(text, "struct_uploads_total", "counter", "Uploads by the struct protocol, by how they ended.");
     for (result, count) in [("stored", &counts.stored), ("failed", &counts.failed)] {
         write_figure(text, &format!("struct_uploads_total{{result=\"{result}\"}}"), count.load(Ordering::Relaxed));
+    }
+}
+
+fn write_proxy_refusals(text: &mut String, refusals: &ProxyRefusals) {
+    describe(text, "proxy_headers_refused_total", "counter", "Connections closed for want of a PROXY header, by why.");
+    for (why, count) in refusals.counts() {
+        write_figure(text, &format!("proxy_headers_refused_total{{reason=\"{}\"}}", why.name()), count);
     }
 }
 

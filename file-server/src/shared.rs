@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use program::proxy_refusals::ProxyRefusals;
 use reactor::ServerHandle;
 
 use crate::access_log::AccessLog;
@@ -23,6 +24,8 @@ pub struct Shared {
     by_network: Mutex<HashMap<IpAddr, usize>>,
     /// What came of uploads by the struct protocol.
     pub struct_uploads: UploadCounts,
+    /// Connections that a balancer should have sent a header on, and did not.
+    pub proxy_refusals: Arc<ProxyRefusals>,
 }
 
 /// How many uploads ended how. The threads that count share it, for an upload costs far more than that.

@@ -236,6 +236,24 @@ fn struct_uploads_are_told_too_and_metrics_are_not() {
 }
 
 #[test]
+fn connections_without_a_header_are_counted() {
+    let mut server = start(&["--metrics-listen", "127.0.0.1:0"]);
+    let line = server.wait_for_line(|line| line.starts_with("metrics on "));
+    for bytes in [GET, GET, b"PROXY TCP4\r\n"] {
+        let mut stream = server.connect();
+        stream.write_all(bytes).unwrap();
+        expect_no_answer(&mut stream);
+    }
+    let mut stream = connect(line.strip_prefix("metrics on http://").unwrap().parse().unwrap());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let figures = read_answer(&mut stream, false).text();
+    for (reason, count) in [("missing", 2), ("malformed", 1), ("late", 0)] {
+        let figure = format!("file_server_proxy_headers_refused_total{{reason=\"{reason}\"}} {count}");
+        assert!(figures.lines().any(|line| line == figure), "{figure} is not in {figures}");
+    }
+}
+
+#[test]
 fn a_drain_answers_what_has_come_and_waits_for_no_header() {
     let mut server = start(&["--shutdown-timeout", "60s"]);
     let mut silent = server.connect();

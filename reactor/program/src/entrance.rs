@@ -2,11 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reactor::{Address, Handler, ListenOptions, Listener, ServerBuilder, SocketAddress};
 
-use crate::proxy_header::ProxyHeader;
+use crate::proxy_header::{ProxyHeader, ProxyTerms};
 use crate::sharing::HowToShare;
 
 /// What listeners of a kind have in common.
@@ -16,8 +15,8 @@ pub struct Entrance {
     pub options: ListenOptions,
     /// How the loops share each.
     pub sharing: HowToShare,
-    /// How long the PROXY header may take with which every connection then begins; `None`: there is none.
-    pub proxy_header: Option<Duration>,
+    /// What is expected of the PROXY header with which every connection then begins; `None`: there is none.
+    pub proxy_header: Option<ProxyTerms>,
 }
 
 impl Entrance {
@@ -32,9 +31,9 @@ impl Entrance {
         make: impl Fn(&SocketAddress) -> H + Send + Sync + 'static,
     ) -> io::Result<ServerBuilder<S>> {
         let sharing = self.sharing.of(&address);
-        match self.proxy_header {
+        match &self.proxy_header {
             None => builder.listen_with(address, &self.options, sharing, make),
-            Some(timeout) => builder.listen_with(address, &self.options, sharing, behind_header(timeout, make)),
+            Some(terms) => builder.listen_with(address, &self.options, sharing, behind_header(terms, make)),
         }
     }
 
@@ -47,15 +46,15 @@ impl Entrance {
         make: impl Fn(&SocketAddress) -> H + Send + Sync + 'static,
     ) -> ServerBuilder<S> {
         let sharing = self.sharing.of_inherited();
-        match self.proxy_header {
+        match &self.proxy_header {
             None => builder.listen_on(listener, &self.options, sharing, make),
-            Some(timeout) => builder.listen_on(listener, &self.options, sharing, behind_header(timeout, make)),
+            Some(terms) => builder.listen_on(listener, &self.options, sharing, behind_header(terms, make)),
         }
     }
 }
 
 /// Makes handlers that make the real ones.
-fn behind_header<M>(timeout: Duration, make: M) -> impl Fn(&SocketAddress) -> ProxyHeader<M> {
-    let make = Arc::new(make);
-    move |peer| ProxyHeader::new(peer, timeout, &make)
+fn behind_header<M>(terms: &ProxyTerms, make: M) -> impl Fn(&SocketAddress) -> ProxyHeader<M> + use<M> {
+    let (terms, make) = (terms.clone(), Arc::new(make));
+    move |peer| ProxyHeader::new(peer, &terms, &make)
 }

@@ -11,4 +11,5 @@ pub mod inherited;
 pub mod logging;
 pub mod proxy_header;
 pub mod proxy_protocol;
+pub mod proxy_refusals;
 pub mod sharing;

@@ -1,12 +1,21 @@
 //! The handler of a connection that begins with a PROXY header, until the header has come.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::{Context, Handler, Input, Result, SocketAddress, TimerId};
 
 use crate::proxy_protocol::parse;
+use crate::proxy_refusals::{ProxyRefusal, ProxyRefusals};
+
+/// What is expected of headers.
+#[derive(Clone, Debug)]
+pub struct ProxyTerms {
+    /// How long one may take.
+    pub timeout: Duration,
+    /// Where those are counted that did not come, or were none.
+    pub refusals: Arc<ProxyRefusals>,
+}
 
 /// Waits for the header, makes the real handler for the client that it tells, and leaves the connection to that.
 ///
@@ -18,17 +27,16 @@ pub struct ProxyHeader<M> {
     /// Who has connected.
     peer: SocketAddress,
     make: Arc<M>,
-    timeout: Duration,
+    terms: ProxyTerms,
     timer: Option<TimerId>,
     /// When the loop closes by force, if it drains.
     draining_until: Option<Instant>,
 }
 
 impl<M> ProxyHeader<M> {
-    /// Of a connection that has just been accepted. `make` is called with the address of the client; the header may take
-    /// `timeout` to come.
-    pub fn new(peer: &SocketAddress, timeout: Duration, make: &Arc<M>) -> Self {
-        Self { peer: peer.clone(), make: Arc::clone(make), timeout, timer: None, draining_until: None }
+    /// Of a connection that has just been accepted. `make` is called with the address of the client.
+    pub fn new(peer: &SocketAddress, terms: &ProxyTerms, make: &Arc<M>) -> Self {
+        Self { peer: peer.clone(), make: Arc::clone(make), terms: terms.clone(), timer: None, draining_until: None }
     }
 
     /// Gives the connection its real handler, in the state in which that would be.
@@ -51,8 +59,12 @@ impl<M> ProxyHeader<M> {
         opened
     }
 
-    fn refuse<S>(&self, cx: &mut Context<'_, S>, why: impl fmt::Display) -> Result {
+    fn refuse<S>(&self, cx: &mut Context<'_, S>, why: ProxyRefusal) -> Result {
         tracing::debug!("connection {} from {} is closed: {why}", cx.id(), self.peer);
+        // In a drain it is us who have ended it.
+        if why != ProxyRefusal::Ended || self.draining_until.is_none() {
+            self.terms.refusals.count(why);
+        }
         cx.close();
         Ok(())
     }
@@ -65,7 +77,7 @@ where
     M: Fn(&SocketAddress) -> H + 'static,
 {
     fn on_open(&mut self, cx: &mut Context<'_, S>) -> Result {
-        self.timer = Some(cx.set_timer(self.timeout)?);
+        self.timer = Some(cx.set_timer(self.terms.timeout)?);
         Ok(())
     }
 
@@ -79,17 +91,17 @@ where
             }
             Err(flaw) => {
                 input.take();
-                self.refuse(cx, flaw)
+                self.refuse(cx, ProxyRefusal::Flaw(flaw))
             }
         }
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_, S>) -> Result {
-        self.refuse(cx, "it ended before its PROXY header")
+        self.refuse(cx, ProxyRefusal::Ended)
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_, S>, _: TimerId) -> Result {
-        self.refuse(cx, "its PROXY header did not come in time")
+        self.refuse(cx, ProxyRefusal::Late)
     }
 
     fn on_shutdown(&mut self, cx: &mut Context<'_, S>, deadline: Instant) -> Result {

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use program::entrance::Entrance;
+use program::proxy_header::ProxyTerms;
+use program::proxy_refusals::ProxyRefusals;
 use program::sharing::HowToShare;
-use program_testing::process::DEADLINE;
+use program_testing::process::{DEADLINE, eventually, expect_end};
 use program_testing::proxy_header::text;
 use reactor::{
     CloseReason, Context, Handler, Input, ListenOptions, LoopContext, Result, Server, SocketAddress, TimerId,
@@ -74,9 +77,14 @@ impl Handler for Told {
 
 /// A server of one loop, and what its handlers tell.
 fn serve(fate: Fate, timeout: Duration) -> (Server, Receiver<String>) {
+    serve_counting(fate, timeout, &Arc::default())
+}
+
+fn serve_counting(fate: Fate, timeout: Duration, refusals: &Arc<ProxyRefusals>) -> (Server, Receiver<String>) {
     let (log, told) = mpsc::channel();
+    let terms = ProxyTerms { timeout, refusals: Arc::clone(refusals) };
     let entrance =
-        Entrance { options: ListenOptions::default(), sharing: HowToShare::Exclusive, proxy_header: Some(timeout) };
+        Entrance { options: ListenOptions::default(), sharing: HowToShare::Exclusive, proxy_header: Some(terms) };
     let make = move |client: &SocketAddress| Told { client: client.clone(), log: log.clone(), fate, timer: None };
     let builder = Server::builder().threads(1);
     let builder = entrance.listen(builder, "127.0.0.1:0".parse().unwrap(), make).unwrap();
@@ -166,4 +174,34 @@ fn a_drain_that_came_before_it_is_told_to_it() {
     expect(&told, &[OPEN, "shutdown", "data \"rest\"", "close shut down"]);
     drop(client);
     assert_eq!(server.wait().unwrap().cut, 0);
+}
+
+#[test]
+fn who_is_refused_is_counted_by_why() {
+    let refusals = Arc::default();
+    let (server, told) = serve_counting(Fate::Stays, DEADLINE, &refusals);
+    let too_long = format!("PROXY UNKNOWN {}", "x".repeat(107 - 14));
+    for bytes in ["hello", "hello", too_long.as_str(), "PROXY TCP4\r\n", "PROXY TCP4", ""] {
+        let mut client = connect(&server);
+        client.write_all(bytes.as_bytes()).unwrap();
+        // It may be closed by now.
+        let _ = client.shutdown(Shutdown::Write);
+        expect_end(&mut client);
+    }
+    let named =
+        |refusals: &ProxyRefusals| refusals.counts().map(|(why, count)| (why.name(), count)).collect::<Vec<_>>();
+    assert_eq!(named(&refusals), [("missing", 2), ("too_long", 1), ("malformed", 1), ("ended", 2), ("late", 0)]);
+    // Who is served is not one of them, and neither is who is still silent in a drain.
+    let mut client = connect(&server);
+    client.write_all(&header_and("rest")).unwrap();
+    expect(&told, &[OPEN, "data \"rest\""]);
+    let _silent = connect(&server);
+    eventually("both are there", || server.handle().metrics().open == 2);
+    server.handle().shutdown(DEADLINE).unwrap();
+    drop(client);
+    assert_eq!((server.wait().unwrap().cut, refusals.total()), (0, 6));
+
+    let (server, _told) = serve_counting(Fate::Stays, Duration::from_millis(50), &refusals);
+    expect_end(&mut connect(&server));
+    assert_eq!(named(&refusals)[4], ("late", 1));
 }
