@@ -31,7 +31,7 @@ pub(crate) enum Piece {
     Bytes(Buffer),
     Shared(SharedBytes),
     /// Shared bytes whose pages the kernel is lent.
-    Lent(Lent),
+    Lent(Box<Lent>),
     File(FileRange),
     /// What a relay has moved so far. It waits in the kernel.
     Pipe(Box<Pipe>),
@@ -102,19 +102,10 @@ impl Output {
         fits
     }
 
-    /// Sends what one call takes, of files and lent pages at most `most` bytes, and forgets what the kernel took: says how many
-    /// bytes, also before an error. Pages are lent by a pipe of the pool.
-    pub(crate) fn send(&mut self, fd: FdRef<'_>, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
-        if let Some(Piece::Lent(_)) = self.pieces.front() {
-            return self.send_lent(fd, most, pipes);
-        }
-        match self.send_owned(fd, most) {
-            Ok(sent) => (sent, Ok(())),
-            Err(error) => (0, Err(error)),
-        }
-    }
-
-    fn send_owned(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
+    /// Sends in one call what one call takes, of files at most `most` bytes, and forgets what the kernel took. Lent pages are
+    /// copied; [`send_lent`](Self::send_lent) is for them.
+    #[inline]
+    pub(crate) fn send(&mut self, fd: FdRef<'_>, most: usize) -> io::Result<usize> {
         let sent = match self.pieces.front_mut() {
             None => return Ok(0),
             Some(Piece::File(range)) => {
@@ -124,6 +115,7 @@ impl Output {
             }
             Some(Piece::Pipe(_)) => return self.send_pipe(fd, most),
             Some(Piece::Passing(_)) => self.send_passing(fd)?,
+            Some(Piece::Lent(_)) => return self.send_some(fd, most),
             Some(_) => self.send_bytes(fd)?,
         };
         self.forget(sent);
@@ -138,9 +130,16 @@ impl Output {
         }
     }
 
-    /// Sends the pages of the first piece.
+    /// Whether pages that are lent come first.
+    #[inline]
+    pub(crate) fn begins_with_lent(&self) -> bool {
+        matches!(self.pieces.front(), Some(Piece::Lent(_)))
+    }
+
+    /// Sends pages that come first, at most `most` bytes of them, by a pipe of the pool: says how many bytes the kernel took, also
+    /// before an error.
     #[inline(never)]
-    fn send_lent(&mut self, fd: FdRef<'_>, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
+    pub(crate) fn send_lent(&mut self, fd: FdRef<'_>, most: usize, pipes: &mut PipePool) -> (usize, io::Result<()>) {
         let more = self.pieces.len() > 1;
         let Some(Piece::Lent(lent)) = self.pieces.front_mut() else { return (0, Ok(())) };
         let (sent, result) = lent.send(fd, most, more, pipes);
@@ -272,17 +271,19 @@ impl Piece {
     #[inline]
     fn len(&self) -> u64 {
         match self {
+            Self::Bytes(buffer) => buffer.len() as u64,
+            Self::Shared(bytes) => bytes.len() as u64,
+            Self::Lent(lent) => lent.len() as u64,
             Self::File(range) => range.len(),
             Self::Pipe(pipe) => pipe.len() as u64,
-            Self::Lent(lent) => lent.len() as u64,
-            _ => self.held() as u64,
+            Self::Passing(passing) => passing.bytes.len() as u64,
         }
     }
 
     /// Many shared bytes in pages of their own are lent.
     pub(crate) fn lent_if_worth_it(self) -> Self {
         match self {
-            Self::Shared(bytes) if bytes.is_to_be_lent() => Self::Lent(Lent::new(bytes)),
+            Self::Shared(bytes) if bytes.is_to_be_lent() => Self::Lent(Box::new(Lent::new(bytes))),
             piece => piece,
         }
     }
@@ -358,11 +359,10 @@ mod tests {
         let mut output = Output::default();
         bytes.chunks(23_456).for_each(|chunk| output.push(chunk));
         let mut received = Vec::new();
-        let mut pipes = PipePool::new(0);
         while received.len() < bytes.len() {
-            match output.send(ours.as_fd().into(), usize::MAX, &mut pipes) {
-                (sent, Ok(())) => assert!(sent > 0 || output.is_empty()),
-                (_, Err(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            match output.send(ours.as_fd().into(), usize::MAX) {
+                Ok(sent) => assert!(sent > 0 || output.is_empty()),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
             let mut part = [0; 65_536];
             let count = theirs.read(&mut part).unwrap();
@@ -386,7 +386,7 @@ mod tests {
         output.push_piece(Piece::File(FileRange::new(file, 9..10).unwrap()));
         assert_eq!((output.len(), output.held()), (22, 18));
         while !output.is_empty() {
-            output.send(ours.as_fd().into(), 2, &mut PipePool::new(0)).1.unwrap();
+            output.send(ours.as_fd().into(), 2).unwrap();
         }
         drop(ours);
         let mut received = String::new();
@@ -431,9 +431,8 @@ mod tests {
         file.write_all(b"0123456789").unwrap();
         let mut output = Output::default();
         output.push_piece(Piece::File(FileRange::new(Arc::new(file), 4..20).unwrap()));
-        let mut pipes = PipePool::new(0);
-        assert_eq!(output.send(ours.as_fd().into(), usize::MAX, &mut pipes).0, 6);
-        let error = output.send(ours.as_fd().into(), usize::MAX, &mut pipes).1.unwrap_err();
+        assert_eq!(output.send(ours.as_fd().into(), usize::MAX).unwrap(), 6);
+        let error = output.send(ours.as_fd().into(), usize::MAX).unwrap_err();
         assert_eq!(error.to_string(), "the file ended after 6 of the 16 bytes that were to be sent");
     }
 
@@ -460,16 +459,16 @@ mod tests {
             assert_eq!((output.len(), output.held()), (1_000_002, 2));
             let mut received = Vec::new();
             while received.len() < 1_000_002 {
-                let sent = match copies {
-                    false => output.send(ours.as_fd().into(), 300_000, &mut pipes),
-                    true => match output.send_some(ours.as_fd().into(), 300_000) {
+                let (sent, result) = match output.begins_with_lent() && !copies {
+                    true => output.send_lent(ours.as_fd().into(), 300_000, &mut pipes),
+                    false => match output.send(ours.as_fd().into(), 300_000) {
                         Ok(sent) => (sent, Ok(())),
                         Err(error) => (0, Err(error)),
                     },
                 };
-                match sent {
-                    (sent, Ok(())) => assert!(sent <= 300_000 && (sent > 0 || output.is_empty())),
-                    (_, Err(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                match result {
+                    Ok(()) => assert!(sent <= 300_000 && (sent > 0 || output.is_empty())),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
                 }
                 let mut part = [0; 65_536];
                 let count = theirs.read(&mut part).unwrap();
@@ -486,7 +485,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut output = Output::default();
         output.push_piece(Piece::Shared(in_pages(100_000)).lent_if_worth_it());
-        assert_eq!(output.send(ours.as_fd().into(), usize::MAX, &mut PipePool::new(0)).0, 100_000);
+        assert_eq!(output.send_lent(ours.as_fd().into(), usize::MAX, &mut PipePool::new(0)).0, 100_000);
         assert!(output.is_empty());
         // The pages are unmapped by now, and what is mapped next is written to.
         let others = SharedBytes::in_pages(100_000, |bytes| {

@@ -49,13 +49,18 @@ impl Connection {
                 break;
             }
             let left = most - total;
-            let (sent, result) = match &mut self.extra {
-                Some(extra) => extra.output.send(self.fd.as_fd(), left, pipes),
-                None => (0, Ok(())),
+            let result = match &mut self.extra {
+                Some(extra) if extra.output.begins_with_lent() => {
+                    let (sent, result) = extra.output.send_lent(self.fd.as_fd(), left, pipes);
+                    total += sent;
+                    result.map(|()| 0)
+                }
+                Some(extra) => extra.output.send(self.fd.as_fd(), left),
+                None => Ok(0),
             };
-            total += sent;
-            if let Err(error) = self.sent(result.map(|()| sent)) {
-                return (total, Err(error));
+            match self.sent(result) {
+                Ok(sent) => total += sent,
+                Err(error) => return (total, Err(error)),
             }
         }
         self.drop_idle_extra();
