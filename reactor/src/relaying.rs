@@ -95,7 +95,7 @@ impl Engine {
             return None;
         }
         match self.pipes.take() {
-            Some(pipe) => self.relay_by_pipe(from, to, pipe, room),
+            Some(pipe) => self.relay_by_pipe(from, to, pipe, scratch, room),
             None => {
                 self.relay_mut(from)?.copy_next();
                 self.relay_by_copy(from, to, scratch, room)
@@ -150,7 +150,14 @@ impl Engine {
     }
 
     /// Moves bytes through a pipe. Few of them say nothing of what is left: a pipe may be full of small pieces.
-    fn relay_by_pipe(&mut self, from: Token, to: Token, mut pipe: Box<Pipe>, room: usize) -> Option<usize> {
+    fn relay_by_pipe(
+        &mut self,
+        from: Token,
+        to: Token,
+        mut pipe: Box<Pipe>,
+        scratch: &mut Scratch,
+        room: usize,
+    ) -> Option<usize> {
         let stamp = self.clock.stamp();
         let connection = self.connection_mut(from)?;
         let result = pipe.fill(connection.fd().as_fd(), room);
@@ -171,7 +178,11 @@ impl Engine {
             }
             Err(error) => {
                 self.pipes.give(pipe);
-                self.pipe_failed(from, error)
+                match error.kind() {
+                    // It stops at urgent data, too, which a read passes over: no other edge would come for what is behind.
+                    io::ErrorKind::WouldBlock => self.relay_by_copy(from, to, scratch, room),
+                    _ => self.pipe_failed(from, error),
+                }
             }
         }
     }
@@ -179,10 +190,6 @@ impl Engine {
     fn pipe_failed(&mut self, from: Token, error: io::Error) -> Option<usize> {
         let connection = self.connection_mut(from)?;
         match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                connection.note_nothing();
-                None
-            }
             // The socket is of a kind that knows no splice(2), or the process may not use it.
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
                 self.relay_mut(from)?.always_copy();

@@ -18,7 +18,9 @@ use std::time::Duration;
 use common::{Client, DEADLINE, Event, Events, Full, Logged, TestLoop, Transport, any_port, eventually, pattern};
 use more::Script;
 use reactor::{Balance, ConnId, Limits, ListenOptions, LoopContext, Server, Sharing, SocketAddress};
-use relays::{Relays, Side, Target, ends, expect_pattern, pass, pass_both_ways, relay_to, send_until_it_stands};
+use relays::{
+    Relays, Side, Target, ends, expect_pattern, pass, pass_both_ways, relay_to, send_pattern, send_until_it_stands,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn limits_with_pipes(pipes: usize) -> Limits {
@@ -66,6 +68,19 @@ fn small_bounds_lose_nothing() {
     (limits.read_per_turn, limits.calls_per_turn) = (20, 2);
     let relays = Relays::start(Transport::Tcp, limits);
     pass_both_ways(&relays.pair(), 64 << 10);
+}
+
+#[test]
+fn an_urgent_byte_in_a_large_transfer_stops_nothing() {
+    let relays = Relays::start(Transport::Tcp, Limits::default());
+    let (mut client, mut server) = relays.pair();
+    let sender = thread::spawn(move || {
+        client.send(pattern(0, 8 << 20));
+        client.send_urgent(b'!');
+        send_pattern(&mut client, 8 << 20, 8 << 20);
+    });
+    expect_pattern(&mut server, 0, 16 << 20);
+    sender.join().expect("it is taken");
 }
 
 #[test]
