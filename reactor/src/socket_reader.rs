@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::stream;
+use crate::sys::{pipe, stream};
 
 /// Reads what a connection receives on another thread: a job of the worker pool can take a large body to where it goes without
 /// a detour over the loop. It comes from [`Context::lend_input`](crate::Context::lend_input).
@@ -55,6 +55,19 @@ impl SocketReader {
     /// `WouldBlock`: nothing has arrived. Or the connection has failed; the loop finds out by itself.
     pub fn append_to(&mut self, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         let count = stream::recv_append(self.socket.as_fd().into(), bytes, most)?;
+        self.taken += count as u64;
+        Ok(count)
+    }
+
+    /// Moves what has arrived into a pipe, at most `most` bytes, and says how many; 0 is the end of the stream. The bytes are not
+    /// copied: the pipe holds the memory in which they arrived, each piece of which takes one of its pages. See splice(2).
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing has arrived, or the pipe is full, or urgent data is next, at which splice(2) stops:
+    /// [`append_to`](Self::append_to) passes over it. `InvalidInput`: that is no pipe, or such a socket cannot be spliced. Or the
+    /// connection has failed; the loop finds out by itself.
+    pub fn splice_to(&mut self, pipe: impl AsFd, most: usize) -> io::Result<usize> {
+        let count = pipe::from_socket(self.socket.as_fd().into(), pipe.as_fd().into(), most)?;
         self.taken += count as u64;
         Ok(count)
     }

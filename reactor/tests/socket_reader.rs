@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::thread;
 
 use common::{TestLoop, Transport, assert_pattern, eventually, pattern};
@@ -12,6 +13,7 @@ use reactor::{Context, Handler, Input, Limits, Result, SocketReader};
 struct Alternating {
     come: usize,
     expected: usize,
+    read: fn(&mut SocketReader) -> Vec<u8>,
 }
 
 impl Alternating {
@@ -38,11 +40,36 @@ fn read_some(reader: &mut SocketReader) -> Vec<u8> {
     bytes
 }
 
+/// The same by way of a pipe.
+fn splice_some(reader: &mut SocketReader) -> Vec<u8> {
+    let neither_is_a_pipe = reader.splice_to(File::create("/dev/null").expect("it is there"), 1).expect_err("no pipe");
+    assert_eq!(neither_is_a_pipe.kind(), ErrorKind::InvalidInput);
+    let (mut from, to) = io::pipe().expect("there is a descriptor");
+    let mut bytes = Vec::new();
+    while bytes.len() < 100_000 {
+        match reader.splice_to(&to, 30_000) {
+            Ok(0) => break,
+            Ok(count) => {
+                assert!(count <= 30_000);
+                let length = bytes.len();
+                bytes.resize(length + count, 0);
+                from.read_exact(&mut bytes[length..]).expect("as many are in the pipe");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                break;
+            }
+        }
+    }
+    bytes
+}
+
 impl Handler for Alternating {
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result {
         self.take(cx, input.take())?;
         let mut reader = cx.lend_input()?;
-        let job = move || (read_some(&mut reader), reader);
+        let read = self.read;
+        let job = move || (read(&mut reader), reader);
         cx.spawn_blocking(job, |cx, outcome| {
             let (bytes, reader) = outcome?;
             let id = cx.id();
@@ -54,9 +81,20 @@ impl Handler for Alternating {
 
 #[test]
 fn two_threads_in_turn_read_the_whole_stream() {
+    take_turns(read_some);
+}
+
+#[test]
+fn what_passes_through_a_pipe_is_read_in_its_turn() {
+    take_turns(splice_some);
+}
+
+#[track_caller]
+fn take_turns(read: fn(&mut SocketReader) -> Vec<u8>) {
     for transport in Transport::ALL {
         let expected = 20_000_000;
-        let server = TestLoop::serve_with(Limits::default(), transport, move || Alternating { come: 0, expected });
+        let server =
+            TestLoop::serve_with(Limits::default(), transport, move || Alternating { come: 0, expected, read });
         let mut client = server.client();
         let mut sending = client.twin();
         let sender = thread::spawn(move || sending.write_all(&pattern(0, expected)));
