@@ -30,9 +30,10 @@ use crate::http::request::{self, Request};
 use crate::http::status::Status;
 use crate::http::target::RelativePath;
 use crate::jobs;
-use crate::reception::{self, Receiver, Reception, Sink};
+use crate::reception::{self, Receiver, Reception};
 use crate::root::{Attributes, Refusal};
 use crate::settings::Settings;
+use crate::sink::Sink;
 use crate::storage::{Incoming, Stored, is_full};
 use crate::worker::Worker;
 
@@ -320,6 +321,10 @@ impl Sink for Upload {
             check.update(bytes);
         }
         self.incoming.write(bytes)
+    }
+
+    fn file(&mut self) -> Option<&mut Incoming> {
+        self.check.is_none().then_some(&mut self.incoming)
     }
 
     fn finish(self) -> io::Result<Self::Outcome> {

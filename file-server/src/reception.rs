@@ -1,36 +1,17 @@
 //! A body on its way from a connection to a file: collected in large pieces, one written while the next is filled.
 //!
-//! Of a large body whose length is known a worker reads the most by itself, straight into the piece that it writes: the bytes
-//! are then in the cache of its processor, and the loop has nothing to do with them. It gives the connection back when it has
-//! nothing to read for a moment, or has had its share.
+//! Of a large body whose length is known a worker receives the most by itself: `direct.rs`.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reactor::{Context, Handler, Input, LoopContext, Result, SocketReader};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::direct::Direct;
 use crate::jobs;
-use crate::memory::{DirectPlace, Memory, Piece};
-
-/// Where a body goes. It blocks, so it is called on the worker pool.
-pub trait Sink: Send + 'static {
-    /// What comes of it.
-    type Outcome: Send + 'static;
-
-    /// Takes the next bytes.
-    ///
-    /// # Errors
-    /// They cannot be kept; nothing more will come.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-
-    /// All has come.
-    ///
-    /// # Errors
-    /// It cannot be kept.
-    fn finish(self) -> io::Result<Self::Outcome>;
-}
+use crate::memory::{Memory, PIECE, Piece};
+use crate::sink::Sink;
 
 /// A body on its way.
 ///
@@ -169,7 +150,7 @@ impl<K: Sink> Reception<K> {
         let reader = cx.lend_input().ok()?;
         self.paused = true;
         let piece = std::mem::replace(&mut self.filling, Piece::new(&self.memory));
-        let direct = Direct { reader, left, _place: place };
+        let direct = Direct::new(reader, left, place);
         Some(Work { sink: self.sink.take()?, piece, is_last: false, direct: Some(direct) })
     }
 
@@ -221,7 +202,7 @@ fn give<S: 'static, H: Receiver<S>>(handler: &mut H, cx: &mut Context<'_, S>, wo
     let Err(mut work) = jobs::run_for(cx, work, Work::run, settle::<S, H>) else { return Ok(()) };
     let Some(reception) = handler.reception() else { return Ok(()) };
     if let Some(direct) = work.direct.take() {
-        reception.take_back(cx, direct.reader)?;
+        reception.take_back(cx, direct.into_reader())?;
     }
     reception.put_back(work);
     try_later::<S, H>(cx)
@@ -259,7 +240,7 @@ fn settle<S: 'static, H: Receiver<S>>(
     if let Some(reception) = handler.reception()
         && let Some(direct) = direct
     {
-        reception.take_back(cx, direct.reader)?;
+        reception.take_back(cx, direct.into_reader())?;
     }
     match written {
         Written::Piece(sink, piece) => {
@@ -297,14 +278,6 @@ struct Work<K> {
     direct: Option<Direct>,
 }
 
-/// What it reads besides.
-struct Direct {
-    reader: SocketReader,
-    /// Bytes of the body that may still be read; what is behind them is somebody else's.
-    left: u64,
-    _place: DirectPlace,
-}
-
 /// What has come of it.
 enum Written<K: Sink> {
     /// It is written, and more is to come.
@@ -319,7 +292,7 @@ impl<K: Sink> Work<K> {
         let mut written = sink.write(piece.as_slice());
         if let (Ok(()), Some(direct)) = (&written, &mut direct) {
             written = direct.run(&mut sink, &mut piece);
-            is_last = direct.left == 0;
+            is_last = direct.left() == 0;
         }
         let outcome = match written {
             Err(error) => Written::All(Err(error)),
@@ -330,46 +303,10 @@ impl<K: Sink> Work<K> {
     }
 }
 
-impl Direct {
-    /// Reads and writes until nothing has come for a moment, the share is used up, or all is there. The end of the
-    /// connection, and an error, the loop finds by itself.
-    fn run<K: Sink>(&mut self, sink: &mut K, piece: &mut Piece) -> io::Result<()> {
-        piece.clear();
-        while self.left > 0 && self.reader.taken() < SHARE {
-            let most = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(piece.len()).min(PIECE);
-            match piece.fill_by(most, |bytes, room| self.reader.append_to(bytes, room)) {
-                Ok(count) if count > 0 => self.left -= count as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.more_comes() => continue,
-                _ => break,
-            }
-            if piece.len() == PIECE {
-                sink.write(piece.as_slice())?;
-                piece.clear();
-            }
-        }
-        sink.write(piece.as_slice())
-    }
-
-    /// Waits for a moment: a client that is as fast as the disk is seldom ahead.
-    fn more_comes(&self) -> bool {
-        let mut wanted = [PollFd::new(&self.reader, PollFlags::IN)];
-        poll(&mut wanted, Some(&MOMENT)).is_ok_and(|count| count > 0)
-    }
-}
-
-/// How much is written at once. Twice as much gains nothing measurable, half as much costs a twentieth.
-const PIECE: usize = 1 << 20;
-
 /// How much has to be on its way still for a worker to read it by itself, and how much has to be here: a client that sends in
 /// small pieces is better waited for by the loop.
 const WORTH_IT: u64 = 2 << 20;
 const WORTH_BEGINNING: usize = 32 << 10;
-
-/// How much a worker reads before others have their turn.
-const SHARE: u64 = 32 << 20;
-
-/// How long a worker waits for a client.
-const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// When the worker pool is asked again after it was full.
 const RETRY: Duration = Duration::from_millis(10);

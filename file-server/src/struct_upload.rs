@@ -25,9 +25,10 @@ use crate::http::status::Status;
 use crate::jobs;
 use crate::memory::Memory;
 use crate::receiving::status_of_error;
-use crate::reception::{self, Receiver, Reception, Sink};
+use crate::reception::{self, Receiver, Reception};
 use crate::root::{Refusal, Root};
 use crate::shared::Shared;
+use crate::sink::Sink;
 use crate::storage::{Incoming, Storage, Stored};
 use crate::struct_header::{self, HEADER, Rejection};
 
@@ -325,6 +326,10 @@ impl Sink for Upload {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write(bytes)
+    }
+
+    fn file(&mut self) -> Option<&mut Incoming> {
+        Some(&mut self.0)
     }
 
     fn finish(self) -> io::Result<Stored> {

@@ -212,13 +212,38 @@ fn where_every_file_needs_a_name_nothing_half_done_is_seen() {
 }
 
 #[test]
+fn a_large_body_that_cannot_be_spliced_is_copied() {
+    // Of a worker the first one takes from the socket, and as a rule the second one gives to the file.
+    for fault in [
+        "pipe2:error=EMFILE:when=2+",
+        "splice:error=EINVAL",
+        "splice:error=EPERM:when=3",
+        "splice:error=EINVAL:when=2",
+        "splice:error=ENOSPC:when=4",
+        "splice:retval=0:when=2",
+    ] {
+        let Some(faulty) = Faulty::start(&[fault], &["--workers", "1"]) else { return };
+        let content = pattern(40 << 20);
+        let mut stream = faulty.server.connect();
+        for status in [201, 204] {
+            assert_eq!(put(&mut stream, "large-one", &content).status, status, "{fault}");
+            assert!(fs::read(faulty.server.path("large-one")).unwrap() == content, "{fault}");
+        }
+        drop(stream);
+        faulty.stop(&[fault.split(':').next().unwrap()]);
+    }
+}
+
+#[test]
 fn a_file_beyond_the_limit_of_sizes_is_refused_and_others_are_stored() {
     let server = Server::serving(tree(), &["--allow-upload"]);
     // Write calls are cut short at the limit, and the one behind it fails, with a signal that kills who has not thought of it.
     let limit = Rlimit { current: Some(1 << 20), maximum: None };
     prlimit(Some(server.pid()), Resource::Fsize, limit).unwrap();
-    let content = pattern((1 << 20) + 1);
-    assert_eq!(put(&mut server.connect(), "beyond", &content).status, 413);
+    let content = pattern(5 << 20);
+    for length in [(1 << 20) + 1, content.len()] {
+        assert_eq!(put(&mut server.connect(), "beyond", &content[..length]).status, 413);
+    }
     assert_eq!(put(&mut server.connect(), "within", &content[..1 << 20]).status, 201);
     assert!(fs::read(server.path("within")).unwrap() == content[..1 << 20]);
     assert_eq!(names(server.tree.path()), ["large", "small", "within"]);

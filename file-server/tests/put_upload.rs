@@ -13,8 +13,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
+use sha2::{Digest, Sha256};
 use upload_support::{
     Server, ask, assert_same, connect, eventually, expect_end, pattern, put, put_chunked, read_answer, request,
 };
@@ -92,6 +96,35 @@ fn a_large_body_takes_no_byte_of_the_next_request() {
     sender.join().unwrap().unwrap();
     assert_same(&fs::read(server.path("a")).unwrap(), &contents[0]);
     assert_same(&fs::read(server.path("b")).unwrap(), &contents[1]);
+}
+
+#[test]
+fn a_large_body_is_moved_by_the_kernel_unless_it_has_to_be_seen() {
+    let place = tempfile::tempdir().unwrap();
+    let trace = place.path().join("trace");
+    let Some(server) = Server::start_traced("splice", &trace, &["--allow-upload"]) else { return };
+    let content = pattern(1, 5 << 20);
+    let digest = BASE64_STANDARD.encode(Sha256::digest(&content));
+    let digest = format!("Content-Digest: sha-256=:{digest}:\r\n");
+    for (name, fields, moves) in [("seen", &*digest, false), ("moved", "", true)] {
+        assert_eq!(ask(server.http_address(), &put(&format!("/{name}"), fields, &content)).status, 201);
+        assert_same(&fs::read(server.path(name)).unwrap(), &content);
+        assert_eq!(fs::read_to_string(&trace).unwrap().contains("splice("), moves, "{name}");
+    }
+}
+
+#[test]
+fn an_urgent_byte_in_a_large_body_is_no_part_of_it() {
+    let (server, address) = start(&["--threads", "1"]);
+    let content = pattern(1, 20 << 20);
+    let request = put("/a", "", &content);
+    let (before, behind) = request.split_at(10 << 20);
+    let mut stream = connect(address);
+    stream.write_all(before).unwrap();
+    assert_eq!(send(&stream, b"!", SendFlags::OOB).unwrap(), 1);
+    stream.write_all(behind).unwrap();
+    assert_eq!(read_answer(&mut stream).status, 201);
+    assert_same(&fs::read(server.path("a")).unwrap(), &content);
 }
 
 #[test]
@@ -336,6 +369,22 @@ fn a_disk_that_is_full_is_told() {
     assert_eq!(ask(address, &put_chunked("/a", "", &content, 4096)).status, 507);
     assert!(server.names().is_empty());
     assert_eq!(ask(address, &put("/a", "", b"small")).status, 201);
+}
+
+#[test]
+fn a_disk_that_fills_up_under_a_large_body_is_told() {
+    let Some(server) = Server::start_on_disk_of(8 << 20, &["--allow-upload"]) else { return };
+    let address = server.http_address();
+    let content = pattern(1, 6 << 20);
+    let request = put("/large", "", &content);
+    let mut stream = connect(address);
+    stream.write_all(&request[..3 << 20]).unwrap();
+    assert_eq!(ask(address, &put("/other", "", &content[..4 << 20])).status, 201);
+    let _ = stream.write_all(&request[3 << 20..]);
+    assert_eq!(read_answer(&mut stream).status, 507);
+    assert_eq!(server.names(), ["other"]);
+    assert_eq!(ask(address, &put("/small", "", b"small")).status, 201);
+    assert_same(&fs::read(server.path("other")).unwrap(), &content[..4 << 20]);
 }
 
 /// The names of the system calls of a trace, in order, but for those by which the server finds out what a file system can do: a

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{SpliceFlags, splice};
 
 use crate::root::Attributes;
 use crate::storage::directories::Directories;
@@ -78,6 +79,16 @@ impl Incoming {
         self.file.write_all(bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Adds bytes of a pipe, at most `most`, and says how many; see splice(2).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), or the file system cannot do it. What was not added is still in the pipe, to be written.
+    pub(crate) fn splice(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let count = retry_on_intr(|| splice(pipe, None, &self.file, None, most, SpliceFlags::empty()))?;
+        self.written += count as u64;
+        Ok(count)
     }
 
     /// How many bytes it has by now.
