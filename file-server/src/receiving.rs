@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reactor::{Context, Input, Result, TimerId};
+use rustix::io::Errno;
 
 use crate::answer;
 use crate::connection::{HttpConnection, LIMITS};
@@ -31,7 +32,7 @@ use crate::http::status::Status;
 use crate::http::target::RelativePath;
 use crate::jobs;
 use crate::reception::{self, Receiver, Reception};
-use crate::root::{Attributes, Refusal};
+use crate::root::{Attributes, Refusal, is_shortage};
 use crate::settings::Settings;
 use crate::sink::Sink;
 use crate::storage::{Incoming, Stored, is_full};
@@ -373,6 +374,7 @@ fn status_of_refusal(refusal: &Refusal, name: &Path) -> Status {
 pub(crate) fn status_of_error(error: &io::Error, name: &Path) -> Status {
     match error.kind() {
         _ if is_full(error) => Status::INSUFFICIENT_STORAGE,
+        _ if Errno::from_io_error(error).is_some_and(is_shortage) => Status::SERVICE_UNAVAILABLE,
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Status::CONFLICT,
         io::ErrorKind::FileTooLarge => Status::CONTENT_TOO_LARGE,
         io::ErrorKind::InvalidFilename => Status::BAD_REQUEST,

@@ -285,10 +285,15 @@ impl From<Errno> for Refusal {
             Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => Self::Missing,
             // XDEV is a way out of the root, LOOP too many symlinks or a magic one, NXIO a socket.
             Errno::ACCESS | Errno::PERM | Errno::XDEV | Errno::LOOP | Errno::NXIO | Errno::NODEV => Self::Forbidden,
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Self::Busy,
+            errno if is_shortage(errno) => Self::Busy,
             errno => Self::Failed(errno.into()),
         }
     }
+}
+
+/// Whether descriptors or memory are short, which passes.
+pub(crate) fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
 }
 
 /// For names of which it is not known what they stand for: a FIFO holds nobody up, and a terminal does not become ours.

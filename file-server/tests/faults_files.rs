@@ -164,6 +164,7 @@ fn what_cannot_be_stored_leaves_what_was_there() {
         ("fsync:error=EIO:when=2", "small", 500),
         ("fsync:error=ENOSPC:when=2", "new", 507),
         ("fallocate:error=ENOSPC:when=2", "small", 507),
+        ("linkat:error=ENOMEM:when=2", "new", 503),
         ("mkdirat:error=ENOSPC:when=1", "directory/new", 507),
         ("mkdirat:error=EIO:when=2", "directory/deeper/new", 500),
     ];
