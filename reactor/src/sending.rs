@@ -6,6 +6,7 @@ use std::mem;
 use crate::close_reason::{CloseReason, Overflow};
 use crate::connection::{Connection, Flag, Phase};
 use crate::engine::{Engine, gone};
+use crate::lent::Lent;
 use crate::limits::Limits;
 use crate::outbox::DIRECT;
 use crate::output::Piece;
@@ -115,7 +116,8 @@ impl Engine {
         self.sent(token, bytes, result)
     }
 
-    /// Sends shared bytes, lent pages or a part of a file: it waits for the end of the turn, to leave with what else is sent.
+    /// Sends shared bytes, lent pages or a part of a file. Not too many bytes of a callback of their own connection leave at once; what
+    /// else there is waits for the end of the turn, to leave together.
     pub(crate) fn send_piece(&mut self, token: Token, piece: Piece) -> io::Result<()> {
         let Some(connection) = self.connection(token) else { return Err(gone()) };
         if !connection.may_send() {
@@ -130,6 +132,14 @@ impl Engine {
             let bytes = bytes.clone();
             return self.send_shared_directly(token, &bytes);
         }
+        // Of more than may wait anyway, others have their turn in between.
+        let few = piece.len() <= self.limits.high_mark as u64;
+        let piece = match piece {
+            Piece::Lent(lent) if few && self.speaker == Some(token) && connection.gathers() => {
+                return self.send_lent_directly(token, lent);
+            }
+            piece => piece,
+        };
         if self.speaker == Some(token) && !self.outbox.is_empty() {
             // What the running callback sent before goes first, and with it.
             let mut outbox = mem::take(&mut self.outbox);
@@ -165,6 +175,46 @@ impl Engine {
         outbox.clear();
         self.outbox = outbox;
         outcome
+    }
+
+    /// Lends pages past the empty queue, behind what the running callback sent before. What the kernel does not take waits.
+    fn send_lent_directly(&mut self, token: Token, mut lent: Box<Lent>) -> io::Result<()> {
+        let mut outbox = mem::take(&mut self.outbox);
+        let (sent, result) = match self.sources.get_mut(token.key()) {
+            Some(Registered::Connection(connection)) => {
+                connection.send_and_lend(outbox.as_slice(), &mut lent, &mut self.pipes)
+            }
+            _ => (0, Err(gone())),
+        };
+        self.count_sent(token, sent);
+        let before = &outbox.as_slice()[sent.min(outbox.len())..];
+        let outcome = match result {
+            Ok(()) => self.queue_rest(token, before, lent),
+            Err(error) => {
+                let told = io::Error::from(error.kind());
+                self.keep_unsent(token, |connection| {
+                    connection.queue(before);
+                    connection.queue_piece(Piece::Lent(lent));
+                });
+                self.end(token, CloseReason::Error(error));
+                Err(told)
+            }
+        };
+        outbox.clear();
+        self.outbox = outbox;
+        outcome
+    }
+
+    /// Queues bytes and pages, unless there are none.
+    fn queue_rest(&mut self, token: Token, before: &[u8], lent: Box<Lent>) -> io::Result<()> {
+        if !before.is_empty() {
+            self.queue(token, before)?;
+        }
+        if lent.len() == 0 {
+            return Ok(());
+        }
+        let piece = Piece::Lent(lent);
+        self.queue_by(token, piece.cost(), |connection| connection.queue_piece(piece))
     }
 
     /// Queues what is left of two slices of which the kernel took so many bytes.

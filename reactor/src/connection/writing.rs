@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 
 use super::{Connection, Flag};
+use crate::lent::Lent;
 use crate::output::Piece;
 use crate::pipe_pool::PipePool;
 use crate::sys::stream::{self, Moved};
@@ -37,6 +38,27 @@ impl Connection {
         let slices = [IoSlice::new(first), IoSlice::new(second)];
         let result = stream::send_vectored(self.fd.as_fd(), &slices, false);
         self.sent(result)
+    }
+
+    /// Sends bytes past an empty queue, and pages behind them in the same segment: says how many bytes the kernel took, also before
+    /// an error.
+    pub(crate) fn send_and_lend(
+        &mut self,
+        first: &[u8],
+        lent: &mut Lent,
+        pipes: &mut PipePool,
+    ) -> (usize, io::Result<()>) {
+        let mut total = 0;
+        if !first.is_empty() {
+            let result = stream::send_vectored(self.fd.as_fd(), &[IoSlice::new(first)], true);
+            match self.sent(result) {
+                Ok(sent) if sent == first.len() => total = sent,
+                Ok(sent) => return (sent, Ok(())),
+                Err(error) => return (0, Err(error)),
+            }
+        }
+        let (sent, result) = lent.send(self.fd.as_fd(), usize::MAX, false, pipes);
+        (total + sent, self.sent(result.map(|()| 0)).map(|_| ()))
     }
 
     /// Sends from the queue, at most `calls` times and, of files and lent pages, `most` bytes; says how many bytes the kernel took,
