@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn bytes_in_pages_are_bytes_and_only_many_are_lent() {
         let fill = |bytes: &mut [u8]| {
-            bytes.iter_mut().zip(0_u8..).for_each(|(byte, value)| *byte = value);
+            bytes.iter_mut().zip((0..251).cycle()).for_each(|(byte, value)| *byte = value);
             Ok(())
         };
         let all = SharedBytes::in_pages(LENT + 1, fill).unwrap();
