@@ -69,10 +69,7 @@ pub(crate) fn ready(
     let sent = form.with_ready(&date, |bytes| cx.send(bytes).map(|()| bytes.len()))?;
     match form.whole_when_ready() {
         Some(content) => Ok(sent - content.len()),
-        None => {
-            hot::note(cx, entry, form);
-            send_content(to, cx, Chosen { entry, form }, 0..form.len()).map(|()| sent)
-        }
+        None => send_content(to, cx, Chosen { entry, form }, 0..form.len()).map(|()| sent),
     }
 }
 
@@ -197,6 +194,9 @@ fn boundary_of(form: &Representation) -> String {
 /// Sends a part of the content, or begins to.
 #[inline]
 fn send_content(to: &mut HttpConnection, cx: &mut Cx<'_>, chosen: Chosen<'_>, range: Range<u64>) -> Result {
+    if range == (0..chosen.form.len()) {
+        hot::note(cx, chosen.entry, chosen.form);
+    }
     match &chosen.form.content {
         _ if range.is_empty() => Ok(()),
         Content::Bytes(bytes) if !Feed::suits(&chosen.form.content, cx.state().settings.bandwidth) => {

@@ -69,6 +69,18 @@ fn answers_of_a_hot_file_are_what_they_were() {
 }
 
 #[test]
+fn it_is_hot_whoever_asks() {
+    let server = Server::start(&["--cors=*"]);
+    let content = pattern(100_000);
+    server.write("a", &content);
+    eventually("the file is in pages", || {
+        let answer = server.ask("GET /a HTTP/1.0\r\nOrigin: https://example.org\r\n\r\n");
+        assert!(answer.body == content, "a byte is wrong");
+        in_pages(&server) >= 100_000
+    });
+}
+
+#[test]
 fn a_hot_file_that_changes_is_never_stale_and_its_pages_go() {
     let server = Server::start(&[]);
     let mut stream = server.connect();
