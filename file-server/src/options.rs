@@ -81,7 +81,7 @@ pub(crate) struct Options {
 
     /// An origin such as https://example.org whose pages may read the answers, or * for all; may be given several times
     /// [default: none].
-    #[arg(long, value_name = "ORIGIN", value_parser = header_value, num_args = 0..=1, default_missing_value = "*", help_heading = ANSWERS)]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin, num_args = 0..=1, default_missing_value = "*", help_heading = ANSWERS)]
     cors: Vec<String>,
 
     /// Follow symlinks that lead out of ROOT.
@@ -343,6 +343,16 @@ fn header_value(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
+/// An origin as browsers write it, or `*`. What is not one may be the directory that was meant to be served.
+fn origin(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| !host.is_empty() && !host.contains('/');
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && is_host(host));
+    match header_value(text)? {
+        origin if is_origin || matches!(text, "*" | "null") => Ok(origin),
+        _ => Err("write an origin such as https://example.org, or * for all, as in --cors=* DIRECTORY".to_owned()),
+    }
+}
+
 fn workers(text: &str) -> Result<usize, String> {
     match cli::threads(text)? {
         0 => Err("it must be at least 1".to_owned()),
@@ -389,6 +399,12 @@ mod tests {
     #[test]
     fn nothing_that_ends_a_header_gets_into_one() {
         assert_eq!(parse(&["--cors"]).answers().cors, Some(AllowedOrigins::Any));
+        for origin in ["https://example.org", "http://[::1]:8080", "*", "null"] {
+            assert!(Options::try_parse_from(["file-server", "--cors", origin]).is_ok(), "{origin}");
+        }
+        for bad in ["./public", "public", "/srv", "https://", "https://a/", "://a", "https://a\r\nb", "https://ü"] {
+            assert!(Options::try_parse_from(["file-server", "--cors", bad]).is_err(), "{bad}");
+        }
         for bad in ["", " ", "a\r\nb", "ü"] {
             assert!(Options::try_parse_from(["file-server", "--cache-control", bad]).is_err(), "{bad:?}");
         }

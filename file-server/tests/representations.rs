@@ -30,7 +30,7 @@ fn names(answer: &Answer) -> Vec<String> {
 
 #[test]
 fn a_head_is_the_head_of_the_whole_answer() {
-    let server = Server::start(&["--cache-control", "max-age=5", "--cors"]);
+    let server = Server::start(&["--cache-control", "max-age=5", "--cors=*"]);
     server.write("a.txt", "hello");
     server.write("z.js", "plain");
     server.write("z.js.gz", "zipped");
