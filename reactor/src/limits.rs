@@ -89,8 +89,8 @@ pub struct Limits {
     pub fds_per_connection: usize,
     /// The soft mark of the loop's memory: bytes that wait on all its connections together, output that the kernel has not taken
     /// and input that handlers left. Above it no connections are accepted, and one on which output has to wait is read no
-    /// more until all of it is out. Shared bytes count once for each connection on which they wait. Default 1 GiB: half of the
-    /// hard mark.
+    /// more until all of it is out. Shared bytes count once for each connection on which they wait, those
+    /// [in pages](crate::SharedBytes::in_pages) not at all. Default 1 GiB: half of the hard mark.
     pub memory_soft: usize,
     /// The hard mark of the loop's memory. Above it connections are closed, those with the most waiting bytes first, until what
     /// waits is down to the soft mark: with [`CloseReason::Overflow`](crate::CloseReason::Overflow). One on which nothing waits is left
