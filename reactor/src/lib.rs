@@ -227,6 +227,7 @@ mod resolver;
 mod scratch;
 mod search;
 mod sending;
+mod sending_pieces;
 mod server;
 mod server_builder;
 mod server_plan;

@@ -269,7 +269,7 @@ impl Output {
 
 impl Piece {
     #[inline]
-    pub(crate) fn len(&self) -> u64 {
+    fn len(&self) -> u64 {
         match self {
             Self::Bytes(buffer) => buffer.len() as u64,
             Self::Shared(bytes) => bytes.len() as u64,
