@@ -3,60 +3,27 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod log_support;
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
 
 use common::{DEADLINE, Server, eventually, expect_end, read_all, read_answer, read_some};
+use log_support::{Logged, outcome};
 use rustix::net::sockopt;
 use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A server that logs.
-struct Logged {
-    server: Server,
-    place: TempDir,
-}
-
-impl Logged {
+impl Logged<Server> {
     fn start(format: &str, arguments: &[&str]) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("log");
-        let options = ["--access-log", path.to_str().unwrap(), "--access-log-format", format];
-        Self { server: Server::start(&[&options, arguments].concat()), place }
+        Self::with(format, arguments, Server::start)
     }
 
     /// Puts a file of so many bytes into the served directory.
     fn write_zeros(&self, name: &str, size: u64) {
         File::create(self.server.path(name)).unwrap().set_len(size).unwrap();
     }
-
-    fn path(&self) -> PathBuf {
-        self.place.path().join("log")
-    }
-
-    /// The lines of the log, as soon as there are so many.
-    fn lines(&self, count: usize) -> Vec<String> {
-        let mut text = String::new();
-        eventually("there are so many lines", || {
-            text = fs::read_to_string(self.path()).unwrap_or_default();
-            text.lines().count() >= count
-        });
-        assert_eq!(text.lines().count(), count, "{text}");
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn objects(&self, count: usize) -> Vec<Value> {
-        self.lines(count).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-/// `(status, bytes, complete)` of an object.
-fn outcome(line: &Value) -> (u64, u64, bool) {
-    (line["status"].as_u64().unwrap(), line["bytes"].as_u64().unwrap(), line["complete"].as_bool().unwrap())
 }
 
 #[test]
@@ -251,7 +218,7 @@ fn what_is_under_way_at_the_end_of_the_server_is_logged() {
 #[test]
 fn a_log_that_was_moved_away_is_opened_anew_on_sighup() {
     let logged = Logged::start("combined", &[]);
-    let moved = logged.place.path().join("log.1");
+    let moved = logged.path().with_extension("1");
     logged.server.get("/1");
     logged.lines(1);
     fs::rename(logged.path(), &moved).unwrap();

@@ -2,49 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod log_support;
 mod upload_support;
 
-use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
 
+use log_support::{Logged, outcome};
 use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
-use upload_support::{Server, ask, eventually, expect_end, expect_ok, header, request, send_struct};
+use upload_support::{Server, ask, expect_end, expect_ok, header, request, send_struct};
 
-/// A server that logs.
-struct Logged {
-    server: Server,
-    place: TempDir,
-}
-
-impl Logged {
+impl Logged<Server> {
     fn start(format: &str, arguments: &[&str]) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("log");
-        let options = ["--access-log", path.to_str().unwrap(), "--access-log-format", format];
-        Self { server: Server::start(&[&options, arguments].concat()), place }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.place.path().join("log")
-    }
-
-    /// The lines of the log, as soon as there are so many.
-    fn lines(&self, count: usize) -> Vec<String> {
-        let mut text = String::new();
-        eventually("there are so many lines", || {
-            text = fs::read_to_string(self.path()).unwrap_or_default();
-            text.lines().count() >= count
-        });
-        assert_eq!(text.lines().count(), count, "{text}");
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn objects(&self, count: usize) -> Vec<Value> {
-        self.lines(count).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+        Self::with(format, arguments, Server::start)
     }
 
     /// Sends bytes that are refused.
@@ -62,11 +33,6 @@ impl Logged {
         stream.write_all(b"ab").unwrap();
         stream
     }
-}
-
-/// `(status, bytes, complete)` of an object.
-fn outcome(line: &Value) -> (u64, u64, bool) {
-    (line["status"].as_u64().unwrap(), line["bytes"].as_u64().unwrap(), line["complete"].as_bool().unwrap())
 }
 
 #[test]
